@@ -1,0 +1,1 @@
+"""One module per notebook, of the same name: its settings, measurements, pictures and checks."""
