@@ -1,0 +1,131 @@
+"""A matplotlib figure without a window: fixed parts drawn once, moving parts drawn over them."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from gradcourse.live.panel import Panel
+from gradcourse.live.style import RC
+
+__all__ = ["Canvas", "sentence_png"]
+
+DOTS_PER_INCH = 100
+
+
+class Canvas:
+    """A figure, its panels, and the fastest way from changed data to a PNG.
+
+    Parameters
+    ----------
+    mosaic
+        Names and places of the panels, as in ``Figure.subplot_mosaic``.
+    size
+        Width and height in CSS pixels.
+    scale
+        Pixels of the picture for one CSS pixel; 2 is sharp on a high-density display.
+    """
+
+    def __init__(
+        self, mosaic: str | Sequence[Any], size: tuple[int, int] = (900, 420), scale: float = 1.5
+    ) -> None:
+        self.size = size
+        with matplotlib.rc_context(RC):
+            self.figure = Figure(
+                figsize=(size[0] / DOTS_PER_INCH, size[1] / DOTS_PER_INCH),
+                dpi=DOTS_PER_INCH * scale,
+                layout="constrained",
+            )
+            self._agg: Any = FigureCanvasAgg(self.figure)
+            axes = self.figure.subplot_mosaic(mosaic)  # type: ignore[arg-type]
+        self.panels = {str(name): Panel(ax) for name, ax in axes.items()}
+        self._background: Any = None
+        self.full_redraws = 0
+
+    def describe(self, draw: Callable[[Any, Any], None], result: Any) -> None:
+        """Let ``draw`` describe ``result`` on the panel, or on the dict of panels if several."""
+        for panel in self.panels.values():
+            panel.begin()
+        with matplotlib.rc_context(RC):
+            draw(result, next(iter(self.panels.values())) if len(self.panels) == 1 else self.panels)
+        for panel in self.panels.values():
+            panel.end()
+
+    def png(self) -> bytes:
+        """Return the picture as PNG bytes, redrawing the fixed parts only if they changed."""
+        if self._background is None or any(panel.stale for panel in self.panels.values()):
+            self._draw_background()
+        self._agg.restore_region(self._background)
+        for panel in self.panels.values():
+            for artist in panel.moving():
+                panel.axes.draw_artist(artist)
+        return _encode(np.asarray(self._agg.buffer_rgba()))
+
+    def _draw_background(self) -> None:
+        with matplotlib.rc_context(RC):
+            self._draw_legend()
+            self._agg.draw()
+        self._background = self._agg.copy_from_bbox(self.figure.bbox)
+        for panel in self.panels.values():
+            panel.stale = False
+        self.full_redraws += 1
+
+    def _draw_legend(self) -> None:
+        for old in list(self.figure.legends):
+            old.remove()
+        entries: dict[str, Any] = {}
+        for panel in self.panels.values():
+            for artist in panel.labelled():
+                entries.setdefault(str(artist.get_label()), artist)
+        if entries:
+            legend = self.figure.legend(
+                list(entries.values()),
+                list(entries),
+                loc="outside lower center",
+                ncols=min(len(entries), 4),
+            )
+            # The legend copies the animated flag of what it stands for.
+            for handle in legend.legend_handles:
+                if handle is not None:
+                    handle.set_animated(False)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save the picture in the format of the file's ending (png, svg, pdf)."""
+        with matplotlib.rc_context(RC):
+            self._draw_legend()
+            self.figure.savefig(path)
+
+
+def sentence_png(words: str, size: tuple[int, int], scale: float = 1.0) -> bytes:
+    """Return a picture of the same size that says one sentence instead."""
+    figure = Figure(
+        figsize=(size[0] / DOTS_PER_INCH, size[1] / DOTS_PER_INCH), dpi=DOTS_PER_INCH * scale
+    )
+    canvas: Any = FigureCanvasAgg(figure)
+    figure.text(
+        0.5,
+        0.5,
+        textwrap.fill(words, max(20, size[0] // 13)),
+        ha="center",
+        va="center",
+        fontsize=15,
+        color="#8A2B00",
+        parse_math=False,
+    )
+    canvas.draw()
+    return _encode(np.asarray(canvas.buffer_rgba()))
+
+
+def _encode(rgba: np.ndarray[Any, Any]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgba[..., :3].copy()).save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()

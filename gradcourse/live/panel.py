@@ -1,0 +1,265 @@
+"""One set of axes in a picture that is described again and again, and drawn with little work.
+
+A lesson's ``draw(result, axes)`` describes the whole picture each time. The first description of
+an artist makes it; later ones only move it. What a description leaves out is hidden.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from gradcourse.live.style import GHOST
+
+__all__ = ["Panel", "snap_decades", "snap_up"]
+
+
+def snap_decades(low: float, high: float) -> tuple[float, float]:
+    """Widen a range of exponents to round ones, at most eight steps apart.
+
+    The limits then stay where they are while a slider moves a little, and the axes need not be
+    drawn again.
+
+    Raises
+    ------
+    ValueError
+        If an end is not finite, or the ends are not in order.
+
+    Examples
+    --------
+    >>> snap_decades(-3.2, 0.4)
+    (-4.0, 1.0)
+    >>> snap_decades(-38, 2)
+    (-40.0, 5.0)
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"a range of decades needs finite low <= high, got {low} and {high}")
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    step = 1.0
+    for step in _round_numbers():
+        start, stop = math.floor(low / step) * step, math.ceil(high / step) * step
+        if (stop - start) / step <= 9:
+            return start, stop
+    raise AssertionError("unreachable")
+
+
+def snap_up(value: float) -> float:
+    """Return the smallest of 10, 20, 50, 100, ... that is at least ``value``.
+
+    Examples
+    --------
+    >>> snap_up(37)
+    50
+    """
+    return next(10 * step for step in _round_numbers() if 10 * step >= value)
+
+
+def _round_numbers() -> Iterator[int]:
+    decade = 1
+    while True:
+        yield from (decade, 2 * decade, 5 * decade)
+        decade *= 10
+
+
+class Panel:
+    """One set of axes. The attribute ``axes`` is matplotlib's own.
+
+    Artists are named by a key. Every ``style`` is passed to matplotlib when the artist is made;
+    later calls change its data only.
+    """
+
+    def __init__(self, axes: Axes) -> None:
+        self.axes = axes
+        self.stale = True
+        self._artists: dict[str, Artist] = {}
+        self._ghosts: dict[str, Line2D] = {}
+        self._described: set[str] = set()
+        self._applied: dict[str, Any] = {}
+
+    def set(self, **properties: Any) -> None:
+        """Set properties of the axes (``title``, ``xlabel``, ``xlim``, ...), as ``Axes.set``.
+
+        Only a property that changed costs a full redraw.
+        """
+        changed = {
+            name: value
+            for name, value in properties.items()
+            if name not in self._applied or self._applied[name] != value
+        }
+        if changed:
+            self.axes.set(**changed)
+            self._applied.update(changed)
+            self.stale = True
+
+    def decades(self, axis: str, low: float, high: float) -> None:
+        """Show exponents from ``low`` to ``high`` as powers of ten on axis ``"x"`` or ``"y"``.
+
+        The data are logarithms to base 10 on a linear axis, which is redrawn several times faster
+        than a logarithmic one, and which can show what a float cannot hold.
+        """
+        if self._applied.get(f"{axis}decades") is None:
+            target = {"x": self.axes.xaxis, "y": self.axes.yaxis}[axis]
+            target.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=[1, 2, 5, 10]))
+            target.set_major_formatter(FuncFormatter(_power_of_ten))
+            self._applied[f"{axis}decades"] = True
+        self.set(**{f"{axis}lim": snap_decades(low, high)})
+
+    def line(self, key: str, x: ArrayLike, y: ArrayLike, **style: Any) -> None:
+        """Draw a line, or move it. ``x`` and ``y`` have one shape (points,); gaps where not finite.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ.
+        """
+        x, y = _finite(x), _finite(y)
+        if x.shape != y.shape:
+            raise ValueError(f"line {key!r} needs as many x as y, got {x.size} and {y.size}")
+        artist = self._artists.get(key)
+        if artist is None:
+            (artist,) = self.axes.plot(x, y, **style)
+            self._adopt(key, artist)
+        else:
+            assert isinstance(artist, Line2D)
+            artist.set_data(x, y)
+        self._show(key)
+
+    def band(self, key: str, x: ArrayLike, low: ArrayLike, high: ArrayLike, **style: Any) -> None:
+        """Fill between two lines of shape (points,), or move the band."""
+        x, low, high = _finite(x), _finite(low), _finite(high)
+        artist = self._artists.get(key)
+        if artist is None:
+            artist = self.axes.fill_between(x, low, high, **{"linewidth": 0, **style})
+            self._adopt(key, artist)
+        else:
+            assert isinstance(artist, FillBetweenPolyCollection)
+            artist.set_data(x, low, high)
+        self._show(key)
+
+    def vline(self, key: str, x: float, **style: Any) -> None:
+        """Draw a vertical line across the panel, or move it."""
+        self._rule(key, "x", x, style)
+
+    def hline(self, key: str, y: float, **style: Any) -> None:
+        """Draw a horizontal line across the panel, or move it."""
+        self._rule(key, "y", y, style)
+
+    def _rule(self, key: str, axis: str, position: float, style: Mapping[str, Any]) -> None:
+        artist = self._artists.get(key)
+        if artist is None:
+            make = self.axes.axvline if axis == "x" else self.axes.axhline
+            artist = make(position, **style)
+            self._adopt(key, artist)
+        else:
+            assert isinstance(artist, Line2D)
+            getattr(artist, f"set_{axis}data")([position, position])
+        self._show(key)
+
+    def text(self, key: str, x: float, y: float, words: str, **style: Any) -> None:
+        """Write words at a point in data coordinates, or move and change them."""
+        artist = self._artists.get(key)
+        if artist is None:
+            artist = self.axes.text(x, y, words, **style)
+            self._adopt(key, artist)
+        else:
+            assert isinstance(artist, Text)
+            artist.set_position((x, y))
+            artist.set_text(words)
+        self._show(key)
+
+    def note(self, words: str) -> None:
+        """Write one sentence in the middle of the panel: what there is to say instead of a line."""
+        self.text(
+            "note",
+            0.5,
+            0.5,
+            words,
+            transform=self.axes.transAxes,
+            ha="center",
+            va="center",
+            fontsize=14,
+            wrap=True,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+        )
+
+    def lines(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Return the data of every visible line: ``{key: (x, y)}``."""
+        return {
+            key: (np.asarray(artist.get_xdata(), float), np.asarray(artist.get_ydata(), float))
+            for key, artist in self._artists.items()
+            if isinstance(artist, Line2D) and artist.get_visible()
+        }
+
+    def begin(self) -> None:
+        """Start a new description."""
+        self._described.clear()
+
+    def end(self) -> None:
+        """Hide what the new description left out."""
+        for key, artist in self._artists.items():
+            if key not in self._described and artist.get_visible():
+                artist.set_visible(False)
+                self.stale = self.stale or _in_legend(artist)
+
+    def haunt(self, lines: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
+        """Show earlier lines, by key, as grey ghosts behind the present ones."""
+        for key, ghost in self._ghosts.items():
+            ghost.set_visible(key in lines)
+        for key, (x, y) in lines.items():
+            model = self._artists.get(key)
+            if not isinstance(model, Line2D):
+                continue
+            if key not in self._ghosts:
+                (ghost,) = self.axes.plot([], [], color=GHOST, zorder=1.5)
+                ghost.set_linestyle(model.get_linestyle())
+                ghost.set_linewidth(model.get_linewidth())
+                ghost.set_animated(True)
+                self._ghosts[key] = ghost
+            self._ghosts[key].set_data(x, y)
+            self._ghosts[key].set_visible(True)
+
+    def moving(self) -> list[Artist]:
+        """Return the visible artists that are drawn over the fixed background, lowest first."""
+        artists = [*self._ghosts.values(), *self._artists.values()]
+        return sorted((a for a in artists if a.get_visible()), key=Artist.get_zorder)
+
+    def labelled(self) -> list[Artist]:
+        """Return the visible artists that want a line in the legend."""
+        return [a for a in self._artists.values() if a.get_visible() and _in_legend(a)]
+
+    def _adopt(self, key: str, artist: Artist) -> None:
+        # Animated artists stay out of the background that matplotlib draws once.
+        artist.set_animated(True)
+        self._artists[key] = artist
+        self.stale = self.stale or _in_legend(artist)
+
+    def _show(self, key: str) -> None:
+        artist = self._artists[key]
+        self._described.add(key)
+        if not artist.get_visible():
+            artist.set_visible(True)
+            self.stale = self.stale or _in_legend(artist)
+
+
+def _in_legend(artist: Artist) -> bool:
+    return not str(artist.get_label()).startswith("_") and artist.get_label() != ""
+
+
+def _finite(values: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64).ravel()
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def _power_of_ten(exponent: float, _position: int | None = None) -> str:
+    return f"$10^{{{exponent:g}}}$"

@@ -1,0 +1,36 @@
+"""Colours and sizes of every picture: colour-blind safe, and readable from the back row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["GHOST", "MEASURED", "PALETTE", "RC", "THEORY"]
+
+# Okabe & Ito 2008, in the order in which lines should take them.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+MEASURED = PALETTE[0]
+THEORY = PALETTE[1]
+GHOST = "#9A9A9A"
+
+RC: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#444444",
+    "axes.grid": True,
+    "axes.labelsize": 13,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 14,
+    "axes.titleweight": "bold",
+    "figure.facecolor": "white",
+    "font.size": 13,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 12.5,
+    "legend.frameon": False,
+    "lines.linewidth": 2.5,
+    "lines.solid_capstyle": "round",
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+}
