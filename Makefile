@@ -1,0 +1,58 @@
+# Two commands: `make lab` opens the course, `make test` checks it. Both make their own environment.
+
+VENV ?= .venv
+PYTHON ?=
+ARGS ?=
+export VENV PYTHON
+
+RUN := $(VENV)/bin/python
+# One thread in each of the test runner's processes, and one on any machine: the same last digits.
+QUIET := OMP_NUM_THREADS=1
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test notebooks check-notebooks lint ci clean
+
+help:  ## show this list
+	@echo "make lab     open the course in JupyterLab (in gradcourse-notebooks/, a copy of your own)"
+	@echo "make test    run the tests, notebooks included"
+	@echo
+	@echo "For authors:"
+	@echo "make notebooks        execute notebooks/source/*.py into notebooks/*.ipynb"
+	@echo "make check-notebooks  say whether the two agree"
+	@echo "make lint             ruff and mypy"
+	@echo "make ci               everything that the continuous integration runs"
+	@echo "make clean            remove the environment and caches; your notebooks stay"
+	@echo
+	@echo "PYTHON=python3.12 chooses the Python, VENV=folder the environment, ARGS='...' adds options,"
+	@echo "as in: make lab ARGS='--port 8900 --no-browser'   make test ARGS='tests/test_cli.py -x'"
+
+lab:
+	@tools/environment.sh test
+	@$(RUN) -m gradcourse lab $(ARGS)
+
+test:
+	@tools/environment.sh test
+	@$(QUIET) $(RUN) -m pytest -n 2 --dist loadfile $(NBVAL) $(ARGS)
+
+notebooks:
+	@tools/environment.sh test
+	@$(RUN) tools/build_notebooks.py $(ARGS)
+
+check-notebooks:
+	@tools/environment.sh test
+	@$(RUN) tools/build_notebooks.py --check $(ARGS)
+
+lint:
+	@tools/environment.sh dev
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+ci:
+	@bash .ci/run
+
+clean:
+	@if [ -f "$(VENV)/.made-by-make" ]; then rm -rf "$(VENV)"; fi
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find gradcourse tests tools notebooks -name __pycache__ -prune -exec rm -rf {} +

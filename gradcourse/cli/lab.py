@@ -1,0 +1,89 @@
+"""``gradcourse lab``: a copy of the course of the learner's own, opened in JupyterLab."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from gradcourse.cli.copying import Copied, copy_course
+from gradcourse.cli.course import Refusal, find_course
+
+__all__ = ["lab"]
+
+FIRST_LESSON = "00_start_here.ipynb"
+
+
+def lab(folder: Path, *, port: int | None, browser: bool, beside: bool) -> int:
+    """Copy the course into a folder, say what was kept, and open JupyterLab there."""
+    course = find_course()
+    if port is not None:
+        _refuse_taken(port)
+    copied = copy_course(course, folder, beside=beside)
+    print(_report(copied, folder), flush=True)
+    return _open_jupyterlab(_jupyterlab_options(folder, port, browser))
+
+
+def _report(copied: Copied, folder: Path) -> str:
+    counts = [
+        f"{len(names)} {verb}"
+        for names, verb in ((copied.added, "added"), (copied.updated, "updated"))
+        if names
+    ]
+    lines = [f"Notebooks in {folder}: {', '.join(counts) or 'nothing to add or update'}."]
+    if copied.kept:
+        hint = "" if copied.beside else "; --new puts the course's version beside yours"
+        lines.append(f"Kept, because you changed them: {', '.join(copied.kept)}{hint}.")
+    if copied.beside:
+        lines.append(f"The course's version lies beside yours: {', '.join(copied.beside)}.")
+    return "\n".join(lines)
+
+
+def _jupyterlab_options(folder: Path, port: int | None, browser: bool) -> list[str]:
+    first = f"/lab/tree/{FIRST_LESSON}" if (folder / FIRST_LESSON).is_file() else "/lab"
+    options = [
+        f"--ServerApp.root_dir={folder.resolve()}",
+        f"--LabApp.default_url={first}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.news_url=None",
+    ]
+    if port is not None:
+        options += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    if not browser:
+        options.append("--ServerApp.open_browser=False")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # Containers run as root; the server still listens on loopback only, behind its token.
+        options.append("--ServerApp.allow_root=True")
+    return options
+
+
+def _open_jupyterlab(options: list[str]) -> int:
+    from jupyterlab.labapp import LabApp
+
+    LabApp.launch_instance(options)
+    return 0
+
+
+def _refuse_taken(port: int) -> None:
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        "localhost", port, type=socket.SOCK_STREAM
+    ):
+        try:
+            probe = socket.socket(family, kind, protocol)
+        except OSError:
+            continue
+        with probe:
+            if os.name == "posix":
+                # As JupyterLab does: a port that a stopped server just left is free.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except PermissionError:
+                raise Refusal(f"port {port} is reserved; choose one above 1023", code=1) from None
+            except OSError as error:
+                if family == socket.AF_INET:
+                    raise Refusal(
+                        f"port {port} cannot be used ({error.strerror}); choose another, or leave "
+                        "--port out and JupyterLab finds a free one",
+                        code=1,
+                    ) from None
