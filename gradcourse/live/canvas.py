@@ -39,6 +39,7 @@ class Canvas:
         self, mosaic: str | Sequence[Any], size: tuple[int, int] = (900, 420), scale: float = 1.5
     ) -> None:
         self.size = size
+        self.scale = scale
         with matplotlib.rc_context(RC):
             self.figure = Figure(
                 figsize=(size[0] / DOTS_PER_INCH, size[1] / DOTS_PER_INCH),

@@ -109,6 +109,9 @@ def _from_interact(name: str, abbreviation: Any) -> ipywidgets.Widget:
             raise ValueError(f"the step for {name!r} must be above 0, got {abbreviation[2]}")
     if isinstance(abbreviation, (list, dict)) and not abbreviation:
         raise ValueError(f"the list for {name!r} is empty")
+    if isinstance(abbreviation, dict):
+        # ipywidgets 7 warns of a mapping; pairs of label and value mean the same everywhere.
+        abbreviation = list(abbreviation.items())
     widget = ipywidgets.interactive.widget_from_abbrev(abbreviation)
     if widget is None:
         raise ValueError(f"the control for {name!r} must be {_KINDS}, got {abbreviation!r}")
@@ -171,7 +174,7 @@ def _check_number(name: str, value: Any, bounds: tuple[float, float], *, whole: 
     try:
         number = operator.index(value) if whole else float(value)
     except (TypeError, ValueError):
-        kind = "a whole number " if whole else ""
+        kind = "a whole number " if whole else "a number "
         raise ValueError(allowed.replace("must be ", f"must be {kind}", 1)) from None
     # An end of a logarithmic slider is a power, and a power has a rounding error.
     slack = 0 if whole else 1e-9 * max(abs(low), abs(high))

@@ -249,7 +249,7 @@ class LiveFigure:
         self.error = error
         said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         self.summary = said
-        self._image.value = sentence_png(said, self.canvas.size)
+        self._image.value = sentence_png(said, self.canvas.size, self.canvas.scale)
         self._text.value = _status(html.escape(said))
 
     def _make_widget(self, play: str | None) -> None:

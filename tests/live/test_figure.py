@@ -1,0 +1,277 @@
+"""The live figure: settings in, picture and summary out, from Python and from the page."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import ipywidgets
+import numpy as np
+import pytest
+from PIL import Image
+
+from gradcourse.live import LiveFigure, live, log
+from gradcourse.live.controls import positions
+
+
+@dataclass(frozen=True)
+class Power:
+    depth: int
+    rate: float
+    kind: str
+
+    @property
+    def y(self):
+        return np.arange(self.depth + 1) * np.log10(self.rate)
+
+    def summary(self):
+        return f"{self.kind}: {self.depth} layers at {self.rate:.3g}"
+
+
+def measure(depth=20, rate=0.5, kind="a"):
+    if depth == 13:
+        raise ValueError("depth must not be 13, got 13")
+    if depth == 14:
+        raise ZeroDivisionError("division by zero")
+    return Power(depth, rate, kind)
+
+
+def draw(result, axes):
+    axes.set(xlim=(0, 100), ylabel="norm")
+    axes.decades("y", min(result.y.min(), -1), max(result.y.max(), 1))
+    axes.line("line", np.arange(result.depth + 1), result.y, label="measured")
+
+
+def make(**options):
+    return live(measure, draw, depth=(1, 100), rate=log(0.1, 10), kind=["a", "b"], **options)
+
+
+def picture(figure):
+    return np.asarray(Image.open(io.BytesIO(figure._image.value)))
+
+
+def from_the_page(widget, value):
+    """Do what a front end does when a slider moves."""
+    if hasattr(widget, "options"):
+        widget.set_state({"index": list(widget.options).index(value)})
+    else:
+        widget.set_state({"value": value})
+
+
+def test_it_starts_measured_drawn_and_summarised():
+    figure = make()
+    assert isinstance(figure, LiveFigure)
+    assert figure.settings == {"depth": 20, "rate": pytest.approx(0.5), "kind": "a"}
+    assert figure.result.depth == 20
+    assert figure.summary == "a: 20 layers at 0.5"
+    assert "a: 20 layers at 0.5" in figure._text.value
+
+
+@pytest.mark.parametrize("name", ["depth", "rate", "kind"])
+def test_every_control_moved_to_its_ends_changes_picture_and_summary(name):
+    figure = make()
+    ends = positions(figure.controls[name])
+    seen = []
+    for value in (ends[0], ends[-1]):
+        from_the_page(figure.controls[name], value)
+        seen.append((figure.summary, figure.canvas.panels["A"].lines()["line"]))
+    assert seen[0][0] != seen[1][0]
+    if name != "kind":
+        assert not np.array_equal(seen[0][1][1], seen[1][1][1])
+
+
+def test_set_moves_all_controls_and_measures_once():
+    calls = []
+
+    def counted(depth=5, rate=0.5):
+        calls.append((depth, rate))
+        return Power(depth, rate, "x")
+
+    figure = live(counted, draw, depth=(1, 9), rate=(0.1, 2.0))
+    calls.clear()
+    figure.set(depth=7, rate=1.5)
+    assert calls == [(7, 1.5)]
+    assert figure.controls["depth"].value == 7
+
+
+def test_set_refuses_before_anything_moves():
+    figure = make()
+    before = figure.settings, figure.summary
+    with pytest.raises(ValueError, match="depth must be between 1 and 100, got 500"):
+        figure.set(kind="b", depth=500)
+    with pytest.raises(ValueError, match="no control 'width'; the controls are depth, rate, kind"):
+        figure.set(kind="b", width=3)
+    assert (figure.settings, figure.summary) == before
+
+
+@pytest.mark.parametrize(
+    ("depth", "said"),
+    [(13, "depth must not be 13, got 13"), (14, "ZeroDivisionError: division by zero")],
+)
+def test_an_error_is_said_in_place_raised_and_recovered_from(depth, said):
+    figure = make()
+    good = picture(figure)
+    with pytest.raises((ValueError, ZeroDivisionError)):
+        figure.set(depth=depth)
+    assert figure.summary == said
+    assert said in figure._text.value
+    assert figure.error is not None
+    assert figure.result.depth == 20
+    assert picture(figure).shape == good.shape
+    assert not np.array_equal(picture(figure), good)
+    figure.set(depth=20)
+    assert figure.error is None
+    assert np.array_equal(picture(figure), good)
+
+
+def test_an_error_in_draw_is_said_too():
+    def bad_draw(result, axes):
+        if result.depth > 50:
+            raise RuntimeError("no ink")
+        draw(result, axes)
+
+    figure = live(measure, bad_draw, depth=(1, 100))
+    with pytest.raises(RuntimeError, match="no ink"):
+        figure.set(depth=60)
+    assert figure.summary == "RuntimeError: no ink"
+    figure.set(depth=30)
+    assert figure.error is None
+
+
+def test_a_first_setting_that_fails_raises():
+    with pytest.raises(ValueError, match="must not be 13"):
+        live(lambda depth=13: measure(depth), draw, depth=(1, 100))
+
+
+def test_markup_in_a_message_is_shown_as_text():
+    def hostile(depth=1):
+        if depth == 2:
+            raise ValueError("<img src=x onerror=alert(1)>")
+        return Power(depth, 0.5, "<b>bold</b>")
+
+    figure = live(hostile, draw, depth=(1, 9))
+    assert "<b>" not in figure._text.value
+    with pytest.raises(ValueError):
+        figure.set(depth=2)
+    assert "<img" not in figure._text.value
+
+
+def test_reset_returns_to_the_start_and_forgets_the_ghost():
+    figure = make(compare=True)
+    first = picture(figure)
+    figure.set(depth=80, kind="b")
+    assert "grey: depth 20" in figure._text.value
+    button = next(w for w in figure.widget.children[0].children if isinstance(w, ipywidgets.Button))
+    button.click()
+    assert figure.settings["depth"] == 20
+    assert "grey" not in figure._text.value
+    assert np.array_equal(picture(figure), first)
+
+
+def test_the_ghost_is_the_setting_before_the_drag():
+    figure = make(compare=True)
+    now = [0.0]
+    figure._clock = lambda: now[0]
+    for depth in (30, 40, 50):
+        now[0] += 0.1
+        from_the_page(figure.controls["depth"], depth)
+    assert "grey: depth 20," in figure._text.value
+    x, _ = figure.canvas.panels["A"]._ghosts["line"].get_data()
+    assert len(x) == 21
+    now[0] += 5
+    from_the_page(figure.controls["depth"], 60)
+    assert "grey: depth 50," in figure._text.value
+    now[0] += 0.1
+    from_the_page(figure.controls["kind"], "b")
+    assert "grey: depth 60," in figure._text.value
+
+
+def test_without_compare_there_is_no_ghost():
+    figure = make()
+    figure.set(depth=80)
+    assert "grey" not in figure._text.value
+    assert not figure.canvas.panels["A"]._ghosts
+
+
+def test_the_play_button_steps_through_its_control():
+    figure = make(play="depth")
+    player = figure.widget.children[0].children[0]
+    assert isinstance(player, ipywidgets.Play)
+    assert (player.min, player.max) == (0, 99)
+    from_the_page(player, 30)
+    assert figure.settings["depth"] == 31
+    assert figure.result.depth == 31
+    with pytest.raises(ValueError, match=r"play must name a control \(depth, rate, kind\)"):
+        make(play="width")
+
+
+def test_sliders_follow_the_drag_only_when_measure_keeps_up(monkeypatch):
+    ticks = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: ticks[0])
+
+    def slow(depth=5):
+        ticks[0] += 0.5 if depth > 50 else 0.01
+        return Power(depth, 0.5, "x")
+
+    figure = live(slow, draw, depth=(1, 100))
+    assert figure.controls["depth"].continuous_update is True
+    figure.set(depth=80)
+    assert figure.controls["depth"].continuous_update is False
+    figure.set(depth=8)
+    assert figure.controls["depth"].continuous_update is True
+
+
+def test_it_displays_a_widget_a_picture_and_text_at_once():
+    figure = make()
+    data, metadata = figure._repr_mimebundle_()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == figure.widget.model_id
+    assert data["text/plain"] == figure.summary
+    assert np.array_equal(
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"])))), picture(figure)
+    )
+    assert metadata["image/png"]["alt"] == figure.summary
+
+
+def test_a_figure_without_controls_is_a_picture():
+    figure = live(measure, draw)
+    assert figure.settings == {}
+    assert figure.summary == "a: 20 layers at 0.5"
+    assert len(figure.widget.children) == 2
+
+
+def test_a_result_without_summary_is_summarised_by_its_settings():
+    def plain(depth=5):
+        return [depth]
+
+    def draw_plain(result, axes):
+        axes.line("line", [0, 1], [0, result[0]])
+
+    figure = live(plain, draw_plain, depth=(1, 9))
+    assert figure.summary == "depth 5"
+
+
+def test_several_panels_are_given_by_name():
+    def draw_two(result, axes):
+        draw(result, axes["left"])
+        draw(result, axes["right"])
+
+    figure = live(measure, draw_two, depth=(1, 100), panels=[["left", "right"]])
+    figure.set(depth=33)
+    assert len(figure.canvas.panels["right"].lines()["line"][0]) == 34
+
+
+def test_save_writes_the_present_picture(tmp_path):
+    figure = make()
+    figure.save(tmp_path / "one.png")
+    figure.set(depth=90)
+    figure.save(tmp_path / "two.png")
+    assert (tmp_path / "one.png").read_bytes() != (tmp_path / "two.png").read_bytes()
+
+
+def test_names_and_values_are_visible_beside_the_picture():
+    figure = make()
+    assert [control.description for control in figure.controls.values()] == [
+        "depth",
+        "rate",
+        "kind",
+    ]
+    assert figure.controls["depth"].readout

@@ -1,0 +1,191 @@
+"""A panel draws what was last described, with no more redrawing than the description needs."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from PIL import Image
+
+from gradcourse.live import Panel, snap_decades, snap_up
+from gradcourse.live.canvas import Canvas, sentence_png
+
+
+def pixels(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+@given(st.floats(-1e4, 1e4), st.floats(0, 1e4))
+def test_snapped_decades_hold_the_data_in_few_round_steps(low, span):
+    start, stop = snap_decades(low, low + span)
+    assert start <= low
+    assert low + span <= stop
+    assert start < stop
+    assert start == int(start)
+    assert stop == int(stop)
+    # No more than one step of slack at either end.
+    assert stop - start <= max(4, 2.0 * span + 2)
+
+
+@pytest.mark.parametrize("ends", [(1, 0), (math.nan, 1), (0, math.inf), (-math.inf, 0)])
+def test_snapped_decades_refuse_what_has_no_range(ends):
+    with pytest.raises(ValueError, match="finite low <= high"):
+        snap_decades(*ends)
+
+
+@given(st.floats(0, 1e9))
+def test_snap_up_is_the_next_round_number(value):
+    up = snap_up(value)
+    assert up >= value
+    assert up / 10 ** math.floor(math.log10(up)) in (1, 2, 5)
+    assert up == 10 or up <= 2.5 * value
+
+
+def describe(panel, y, **extra):
+    panel.begin()
+    panel.set(title="Title", xlim=(0, 2), ylim=(-5, 5))
+    panel.line("line", [0, 1, 2], y, color="black", label="line")
+    if extra.get("band"):
+        panel.band("band", [0, 1, 2], np.subtract(y, 1), np.add(y, 1), color="red", label="band")
+    if extra.get("note"):
+        panel.note(extra["note"])
+    panel.end()
+
+
+def test_moving_a_line_does_not_redraw_the_axes():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    describe(panel, [0, 1, 2])
+    first = canvas.png()
+    describe(panel, [0, -1, -2])
+    second = canvas.png()
+    assert canvas.full_redraws == 1
+    assert first != second
+    describe(panel, [0, 1, 2])
+    assert canvas.png() == first
+
+
+def test_the_fast_picture_equals_a_picture_drawn_from_nothing():
+    moved = Canvas("A", (300, 200), 1.0)
+    describe(moved.panels["A"], [0, 1, 2], band=True)
+    moved.png()
+    describe(moved.panels["A"], [3, -1, 0], band=True)
+    fresh = Canvas("A", (300, 200), 1.0)
+    describe(fresh.panels["A"], [3, -1, 0], band=True)
+    assert np.array_equal(pixels(moved.png()), pixels(fresh.png()))
+
+
+def test_what_is_left_out_disappears_and_comes_back():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    describe(panel, [0, 1, 2])
+    without = pixels(canvas.png())
+    describe(panel, [0, 1, 2], note="a note")
+    noted = pixels(canvas.png())
+    assert not np.array_equal(without, noted)
+    describe(panel, [0, 1, 2])
+    assert np.array_equal(pixels(canvas.png()), without)
+    assert canvas.full_redraws == 1
+
+
+def test_a_change_of_limits_redraws_the_axes():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    describe(panel, [0, 1, 2])
+    canvas.png()
+    panel.set(ylim=(-50, 50))
+    canvas.png()
+    panel.set(ylim=(-50, 50))
+    canvas.png()
+    assert canvas.full_redraws == 2
+
+
+def test_values_that_are_not_finite_leave_a_gap():
+    panel = Panel(Figure().subplots())
+    panel.line("line", [0, 1, 2], [0, np.inf, -np.inf])
+    _, y = panel.lines()["line"]
+    assert y[0] == 0
+    assert np.isnan(y[1:]).all()
+
+
+def test_a_line_needs_as_many_x_as_y():
+    panel = Panel(Figure().subplots())
+    with pytest.raises(ValueError, match="line 'a' needs as many x as y, got 3 and 2"):
+        panel.line("a", [0, 1, 2], [0, 1])
+
+
+def test_the_legend_lists_visible_labels_once_over_all_panels():
+    canvas = Canvas("AB", (400, 200), 1.0)
+    for panel in canvas.panels.values():
+        describe(panel, [0, 1, 2])
+    canvas.png()
+    (legend,) = canvas.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["line"]
+    describe(canvas.panels["B"], [0, 1, 2], band=True)
+    canvas.png()
+    (legend,) = canvas.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["line", "band"]
+
+
+def test_decades_are_labelled_as_powers_of_ten():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    panel.decades("y", -3.2, 0.5)
+    canvas.png()
+    labels = [text.get_text() for text in panel.axes.get_yticklabels()]
+    assert "$10^{-4}$" in labels
+    assert "$10^{1}$" in labels
+
+
+def test_ghosts_stand_behind_in_grey():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    describe(panel, [0, 1, 2])
+    plain = pixels(canvas.png())
+    panel.haunt({"line": ([0, 1, 2], [0, -2, -4]), "unknown": ([0], [0])})
+    haunted = pixels(canvas.png())
+    assert not np.array_equal(plain, haunted)
+    panel.haunt({})
+    assert np.array_equal(pixels(canvas.png()), plain)
+
+
+def test_rules_move():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    seen = []
+    for position in (0.5, 1.5):
+        panel.begin()
+        panel.set(xlim=(0, 2), ylim=(0, 2))
+        panel.vline("v", position)
+        panel.hline("h", position)
+        panel.end()
+        seen.append(pixels(canvas.png()))
+    assert not np.array_equal(*seen)
+    assert canvas.full_redraws == 1
+
+
+def test_the_size_is_that_asked_for():
+    canvas = Canvas("A", (300, 200), 2.0)
+    describe(canvas.panels["A"], [0, 1, 2])
+    assert pixels(canvas.png()).shape == (400, 600, 3)
+    assert pixels(sentence_png("depth must be 1 or more, got 0", (300, 200), 2.0)).shape == (
+        400,
+        600,
+        3,
+    )
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_save_chooses_the_format_and_keeps_moving_lines(tmp_path, ending):
+    canvas = Canvas("A", (300, 200), 1.0)
+    sizes = []
+    for y in ([9, 9, 9], [0, 1, 2]):  # outside the limits, then inside
+        describe(canvas.panels["A"], y)
+        canvas.png()
+        path = tmp_path / f"{y[0]}.{ending}"
+        canvas.save(path)
+        sizes.append(path.read_bytes())
+    assert sizes[0] != sizes[1]
