@@ -1,0 +1,45 @@
+"""What should happen to a gradient: closed forms, with NumPy and SciPy in and numbers out.
+
+Weights have variance ``weight_variance / fan_in`` and biases ``bias_variance``; ``q`` is the
+variance of a pre-activation, and ``chi`` the factor by which one layer multiplies the *square* of
+the gradient, so that its norm changes by ``sqrt(chi)``.
+"""
+
+from gradcourse.theory.activations import ACTIVATIONS, Activation, activation
+from gradcourse.theory.chains import (
+    chain_fixed_point,
+    lyapunov_exponents,
+    overflow_depth,
+    product_log_norm,
+    underflow_depth,
+)
+from gradcourse.theory.mean_field import (
+    chi,
+    critical_weight_variance,
+    depth_scale,
+    length_fixed_point,
+    length_map,
+    weight_variance_of,
+)
+from gradcourse.theory.moments import gaussian_mean
+from gradcourse.theory.profile import MeanField, mean_field_profile
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "MeanField",
+    "activation",
+    "chain_fixed_point",
+    "chi",
+    "critical_weight_variance",
+    "depth_scale",
+    "gaussian_mean",
+    "length_fixed_point",
+    "length_map",
+    "lyapunov_exponents",
+    "mean_field_profile",
+    "overflow_depth",
+    "product_log_norm",
+    "underflow_depth",
+    "weight_variance_of",
+]

@@ -1,0 +1,143 @@
+"""The exact mean field map of a finite network, layer by layer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
+
+from gradcourse.theory.activations import Activation, Array, ArrayFunction
+from gradcourse.theory.activations import activation as as_activation
+from gradcourse.theory.checks import at_least_one, at_least_zero, more_than_zero
+from gradcourse.theory.moments import Moments
+
+__all__ = ["MeanField", "mean_field_profile"]
+
+
+@dataclass(frozen=True, eq=False)
+class MeanField:
+    """What infinitely wide layers do to a signal and to its gradient.
+
+    Arrays of ``depth + 1`` start with the input, layer 0. Logarithms are to base 10 and stay finite
+    where ``q`` and ``mean_square`` leave float64.
+
+    Attributes
+    ----------
+    activation
+        Name of the activation.
+    weight_variance, bias_variance
+        As given.
+    q
+        Pre-activation variance of each layer, shape ``(depth,)``.
+    mean_square
+        Mean square activation, shape ``(depth + 1,)``.
+    log10_activation
+        log10 of the root mean square activation, shape ``(depth + 1,)``.
+    log10_gradient
+        log10 of the rms norm of dL/dh in each layer, relative to the last, shape ``(depth + 1,)``.
+    log10_weight_gradient
+        log10 of the rms norm of dL/dW in each layer, relative to the last, shape ``(depth,)``.
+    """
+
+    activation: str
+    weight_variance: float
+    bias_variance: float
+    q: Array
+    mean_square: Array
+    log10_activation: Array
+    log10_gradient: Array
+    log10_weight_gradient: Array
+
+    @property
+    def depth(self) -> int:
+        """The number of layers."""
+        return len(self.q)
+
+
+def mean_field_profile(
+    activation: str | Activation | ArrayFunction,
+    depth: int,
+    weight_variance: float,
+    bias_variance: float = 0.0,
+    input_variance: ArrayLike = 1.0,
+    input_ratio: float = 1.0,
+) -> MeanField:
+    """Predict activations and gradients of every layer with the exact map, not its asymptote.
+
+    Parameters
+    ----------
+    activation
+        A name, an ``Activation`` or a function of an array.
+    depth
+        The number of layers, 1 or more.
+    weight_variance, bias_variance
+        Weights have variance ``weight_variance / fan_in``.
+    input_variance
+        The mean square of the inputs: one number, or one for each sample of the batch. Each sample
+        follows its own path, and means are over samples.
+    input_ratio
+        Input features divided by the width. It counts in the first weight gradient only.
+
+    Returns
+    -------
+    MeanField
+
+    Examples
+    --------
+    >>> theory = mean_field_profile("relu", depth=10, weight_variance=1.0)
+    >>> round(float(theory.log10_gradient[0]), 4)  # 1/2 per layer, in the square
+    -1.5051
+    """
+    phi = as_activation(activation)
+    depth = at_least_one("depth", depth)
+    weight = more_than_zero("weight_variance", weight_variance)
+    bias = at_least_zero("bias_variance", bias_variance)
+    ratio = more_than_zero("input_ratio", input_ratio)
+    inputs = np.atleast_1d(np.asarray(input_variance, dtype=np.float64))
+    if inputs.ndim != 1 or inputs.size == 0:
+        raise ValueError(
+            f"input_variance must be a number or one per sample, got shape {inputs.shape}"
+        )
+    for value in inputs[~((inputs >= 0) & (inputs < math.inf))][:1]:
+        raise ValueError(f"input_variance must be a finite number, 0 or more, got {value:g}")
+
+    moments = Moments(phi)
+    log_weight, log_bias = math.log(weight), math.log(bias) if bias else -math.inf
+    # Samples of one length share a path.
+    lengths, counts = np.unique(inputs, return_counts=True)
+    share = np.log(counts / inputs.size)
+    with np.errstate(divide="ignore"):
+        log_square = [np.log(lengths)]
+    log_q, log_chi = [], []
+    for _ in range(depth):
+        log_q.append(np.logaddexp(log_weight + log_square[-1], log_bias))
+        log_square.append(moments.log_value(log_q[-1]))
+        log_chi.append(log_weight + moments.log_slope(log_q[-1]))
+    chis = np.stack(log_chi)
+    # gradient[l] is what the layers above l have made of a unit gradient at the top.
+    gradient = np.concatenate([np.cumsum(chis[::-1], 0)[::-1], np.zeros((1, lengths.size))])
+    squares = np.stack(log_square)
+    # dW of a layer is the gradient at its pre-activation times the activation below.
+    by_weight = gradient[1:] + (chis - log_weight) + squares[:-1]
+    by_weight[0] += math.log(ratio)
+    log10_by_weight = _log10_root(by_weight, share)
+    with np.errstate(over="ignore", invalid="ignore"):
+        relative = log10_by_weight - log10_by_weight[-1]
+        return MeanField(
+            activation=phi.name,
+            weight_variance=weight,
+            bias_variance=bias,
+            q=np.exp(logsumexp(np.stack(log_q) + share, axis=1)),
+            mean_square=np.exp(logsumexp(squares + share, axis=1)),
+            log10_activation=_log10_root(squares, share),
+            log10_gradient=_log10_root(gradient, share),
+            log10_weight_gradient=relative,
+        )
+
+
+def _log10_root(log_squares: Array, share: Array) -> Array:
+    means = logsumexp(log_squares + share, axis=1)
+    return np.asarray(means / (2 * math.log(10)))
