@@ -1,5 +1,6 @@
 """Abbreviations become controls, and every control says what it allows."""
 
+import itertools
 import math
 
 import ipywidgets
@@ -73,7 +74,7 @@ def test_log_sliders_cover_their_range_evenly(low, ratio):
     values = positions(slider)
     assert values[0] == pytest.approx(low, rel=1e-9)
     assert values[-1] == pytest.approx(low * ratio, rel=1e-9)
-    steps = [b / a for a, b in zip(values, values[1:], strict=False)]
+    steps = [b / a for a, b in itertools.pairwise(values)]
     assert max(steps) == pytest.approx(min(steps), rel=1e-6)
     assert low * (1 - 1e-9) <= slider.value <= low * ratio * (1 + 1e-9)
 
