@@ -1,0 +1,105 @@
+"""The networks under study, as plain modules."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ACTIVATION_NAMES", "MLP", "activation_module"]
+
+
+class Erf(nn.Module):
+    """The error function, which torch has as a function but not as a module."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Apply ``torch.erf``."""
+        return torch.erf(inputs)
+
+
+_MODULES: dict[str, type[nn.Module]] = {
+    "linear": nn.Identity,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "erf": Erf,
+    "identity": nn.Identity,
+}
+
+ACTIVATION_NAMES = tuple(_MODULES)
+
+
+def activation_module(name: str) -> nn.Module:
+    """Return a new activation module by its name.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> activation_module("relu")
+    ReLU()
+    """
+    try:
+        return _MODULES[name]()
+    except (KeyError, TypeError):
+        names = ", ".join(ACTIVATION_NAMES)
+        raise ValueError(f"activation must be one of {names}, got {name!r}") from None
+
+
+class MLP(nn.Sequential):
+    """A stack of ``depth`` layers, each a ``Linear`` and an activation.
+
+    Parameters
+    ----------
+    in_features
+        Size of an input.
+    width
+        Units in each layer.
+    depth
+        The number of hidden layers, 1 or more.
+    out_features
+        Size of a last linear layer without activation; none is added unless this is given.
+    activation
+        A name from ``ACTIVATION_NAMES``.
+    bias
+        Whether the linear layers have biases.
+
+    Shape
+    -----
+    inputs ``(batch, in_features)``, outputs ``(batch, width)`` or ``(batch, out_features)``.
+
+    Examples
+    --------
+    >>> MLP(in_features=64, width=32, depth=3, out_features=10)(torch.zeros(5, 64)).shape
+    torch.Size([5, 10])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        width: int,
+        depth: int,
+        out_features: int | None = None,
+        activation: str = "tanh",
+        bias: bool = True,
+    ) -> None:
+        sizes = {"in_features": in_features, "width": width, "depth": depth}
+        if out_features is not None:
+            sizes["out_features"] = out_features
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} must be 1 or more, got {size}")
+        layers: list[nn.Module] = []
+        for layer in range(depth):
+            fan_in = width if layer else in_features
+            layers += [nn.Linear(fan_in, width, bias), activation_module(activation)]
+        if out_features is not None:
+            layers.append(nn.Linear(width, out_features, bias))
+        super().__init__(*layers)
