@@ -87,17 +87,22 @@ class Canvas:
         for panel in self.panels.values():
             for artist in panel.labelled():
                 entries.setdefault(str(artist.get_label()), artist)
-        if entries:
+        for columns in range(len(entries), 0, -1):
             legend = self.figure.legend(
                 list(entries.values()),
                 list(entries),
                 loc="outside lower center",
-                ncols=min(len(entries), 4),
+                ncols=columns,
+                columnspacing=1.4,
+                handlelength=2.2,
             )
             # The legend copies the animated flag of what it stands for.
             for handle in legend.legend_handles:
                 if handle is not None:
                     handle.set_animated(False)
+            if columns == 1 or legend.get_window_extent().width < 0.98 * self.figure.bbox.width:
+                return
+            legend.remove()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Save the picture in the format of the file's ending (png, svg, pdf)."""
