@@ -18,6 +18,8 @@ __all__ = ["Problem", "execute", "find_problems", "parameters_of", "refuse_unkno
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
+# Newer kernels warn that they talk to us over loopback, in the middle of the progress bar.
+QUIET_KERNEL = ["--IPKernelApp.log_level=40"]
 MODEL_REFERENCE = re.compile(r"IPY_MODEL_([0-9A-Za-z-]+)")
 
 
@@ -69,6 +71,7 @@ def execute(
             parameters=dict(parameters),
             kernel_name="python3",
             progress_bar=progress,
+            extra_arguments=QUIET_KERNEL,
         )
     except papermill.PapermillExecutionError:
         pass  # The executed notebook holds it, together with any error before it.

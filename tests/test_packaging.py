@@ -1,0 +1,199 @@
+"""What is shipped, and the environment that `make` builds, in good and in bad circumstances."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+import gradcourse
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "tools" / "environment.sh"
+posix_only = pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS")
+
+
+def test_binder_s_environment_is_a_copy_of_the_root_s() -> None:
+    assert (ROOT / "binder/environment.yml").read_bytes() == (ROOT / "environment.yml").read_bytes()
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == gradcourse.__version__
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+
+
+def test_the_conda_environment_holds_every_dependency_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["test"]
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    names = {re.split(r"[=<> ]", line)[0] for line in conda}
+    renamed = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
+    for requirement in wanted:
+        name = re.split(r"[=<>]", requirement)[0]
+        assert renamed.get(name, name) in names
+
+
+def test_the_constraints_pin_every_dependency_and_nothing_odd() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin) for pin in pins)
+    pinned = {re.sub(r"[-_.]+", "-", pin.split("==")[0]).lower() for pin in pins}
+    extras = project["optional-dependencies"]
+    for requirement in project["dependencies"] + extras["test"] + extras["dev"]:
+        name = re.split(r"[=<>\[]", requirement)[0]
+        assert name == "gradcourse" or name in pinned
+
+
+@posix_only
+@pytest.mark.parametrize("name", ["binder/postBuild", "binder/start", ".ci/run", str(SCRIPT)])
+def test_scripts_are_well_formed_and_can_be_run(name: str) -> None:
+    assert os.access(ROOT / name, os.X_OK)
+    subprocess.run(["bash", "-n", str(ROOT / name)], check=True)
+
+
+# make's environment: a false Python shows each trouble without harm to this machine
+
+
+def make_environment(tmp_path: Path, python: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHON": python,
+        "VENV": str(tmp_path / "venv"),
+    }
+    return subprocess.run(
+        ["bash", str(SCRIPT), "test"],
+        env=environment | extra,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def false_python(tmp_path: Path, body: str) -> str:
+    path = tmp_path / "false-python"
+    path.write_text(f'#!/bin/sh\n{body}\nexec "{sys.executable}" "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def refused(done: subprocess.CompletedProcess[str], tmp_path: Path) -> str:
+    assert done.returncode == 1
+    assert not (tmp_path / "venv").exists()
+    (line,) = done.stderr.strip().splitlines()
+    return line
+
+
+@posix_only
+def test_a_python_that_is_too_old_is_named(tmp_path: Path) -> None:
+    body = 'case "$*" in *version_info*) exit 1;; --version) echo Python 3.8.18; exit 0;; esac'
+    said = refused(make_environment(tmp_path, false_python(tmp_path, body)), tmp_path)
+    assert "is Python 3.8.18; the course needs Python 3.11 to 3.13" in said
+
+
+@posix_only
+def test_a_python_that_is_missing_is_named(tmp_path: Path) -> None:
+    said = refused(make_environment(tmp_path, "no-such-python"), tmp_path)
+    assert "no-such-python is not a program" in said
+
+
+@posix_only
+def test_no_python_at_all_is_said(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("bash", "cat", "cksum", "dirname"):
+        (tools / name).symlink_to(
+            f"/usr/bin/{name}" if Path(f"/usr/bin/{name}").exists() else f"/bin/{name}"
+        )
+    said = refused(make_environment(tmp_path, "", PATH=str(tools)), tmp_path)
+    assert "no Python 3.11 to 3.13 was found" in said
+
+
+@posix_only
+def test_a_missing_venv_names_debian_s_package(tmp_path: Path) -> None:
+    python = false_python(tmp_path, 'case "$*" in *ensurepip*) exit 1;; esac')
+    said = refused(make_environment(tmp_path, python), tmp_path)
+    assert f"sudo apt install python3.{sys.version_info[1]}-venv" in said
+
+
+@posix_only
+def test_an_environment_that_make_did_not_make_is_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "venv" / "mine"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    done = make_environment(tmp_path, sys.executable)
+    assert done.returncode == 1
+    assert "was not made by make" in done.stderr
+    assert mine.read_text() == "mine"
+
+
+@posix_only
+@pytest.mark.slow
+def test_no_network_is_said_and_no_half_made_environment_stays(tmp_path: Path) -> None:
+    nowhere = {
+        "PIP_INDEX_URL": "http://127.0.0.1:9/",
+        "PIP_EXTRA_INDEX_URL": "",
+        "PIP_FIND_LINKS": "",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_CACHE_DIR": "1",
+    }
+    done = make_environment(tmp_path, sys.executable, **nowhere)
+    assert "could not be reached; connect to the network" in refused(done, tmp_path)
+
+
+# The wheel and the source archive
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build both from the committed files, with a checkpoint lying about."""
+    base = tmp_path_factory.mktemp("dist")
+    tree = base / "tree"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
+    for folder in ("notebooks", "notebooks/source", "gradcourse"):
+        checkpoint = tree / folder / ".ipynb_checkpoints"
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        (checkpoint / "stray.ipynb").write_text("{}")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(base), str(tree)]
+    subprocess.run(command, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(base)],
+        cwd=tree,
+        check=True,
+    )
+    return base
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_course_and_no_stray_file(distributions: Path) -> None:
+    (wheel,) = distributions.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        names = packed.namelist()
+    lessons = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    shipped = {Path(name).name for name in names if name.startswith("gradcourse/notebooks/")}
+    assert shipped == lessons
+    assert "gradcourse/py.typed" in names
+    assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
+    assert not [name for name in names if "checkpoint" in name or "source/" in name]
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"gradcourse"}
+
+
+@pytest.mark.slow
+def test_the_source_archive_builds_and_is_whole(distributions: Path) -> None:
+    (archive,) = distributions.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        names = [name.partition("/")[2] for name in packed.getnames()]
+    for wanted in ("LICENSE", "README.md", "pyproject.toml", "gradcourse/cli/__init__.py"):
+        assert wanted in names
+    assert not [name for name in names if "checkpoint" in name]
