@@ -1,18 +1,32 @@
 """Checks for exercises: they accept a right answer and say what a wrong one got wrong.
 
-A check prints one line and returns whether the answer is right. It never raises for a wrong or a
-missing answer, so that a notebook with an untouched exercise still runs from top to bottom.
+A check returns a verdict, which a notebook shows as one line and a test reads as a bool. It never
+raises for a wrong or a missing answer, so that a notebook with an untouched exercise still runs
+from top to bottom.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["check_function", "check_number"]
+__all__ = ["Verdict", "check_function", "check_number"]
 
-NOT_YET = "… not yet:"
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """What a check says of an answer; true if the answer is right."""
+
+    right: bool
+    words: str
+
+    def __bool__(self) -> bool:
+        return self.right
+
+    def __repr__(self) -> str:
+        return f"{'✓ right:' if self.right else '… not yet:'} {self.words}".rstrip()
 
 
 def check_number(
@@ -22,7 +36,7 @@ def check_number(
     within: float = 0.01,
     mistakes: Mapping[float, str] | None = None,
     hint: str = "",
-) -> bool:
+) -> Verdict:
     """Check a number that the learner computed.
 
     Parameters
@@ -39,17 +53,17 @@ def check_number(
         What to say to any other wrong number.
     """
     if answer is None or answer is ...:
-        return _say(NOT_YET, f"replace the dots by your answer. {hint}")
+        return Verdict(False, f"replace the dots by your answer. {hint}")
     try:
         number = float(answer)
     except (TypeError, ValueError):
-        return _say(NOT_YET, f"the answer must be a number, got {answer!r}")
+        return Verdict(False, f"the answer must be a number, got {answer!r}")
     if math.isclose(number, expected, rel_tol=within):
-        return _say("✓ right:", f"{number:.6g}")
+        return Verdict(True, f"{number:.6g}")
     for wrong, why in (mistakes or {}).items():
         if math.isclose(number, wrong, rel_tol=within):
-            return _say(NOT_YET, why)
-    return _say(NOT_YET, f"{number:.6g} is too {'high' if number > expected else 'low'}. {hint}")
+            return Verdict(False, why)
+    return Verdict(False, f"{number:.6g} is too {'high' if number > expected else 'low'}. {hint}")
 
 
 def check_function(
@@ -60,7 +74,7 @@ def check_function(
     within: float = 0.01,
     mistakes: Sequence[tuple[Callable[..., float], str]] = (),
     hint: str = "",
-) -> bool:
+) -> Verdict:
     """Check a function that the learner wrote, on several cases.
 
     Parameters
@@ -85,24 +99,23 @@ def check_function(
         try:
             answer = function(*case)
         except Exception as error:
-            return _say(NOT_YET, f"{call} raised {type(error).__name__}: {error}")
+            return Verdict(False, f"{call} raised {type(error).__name__}: {error}")
         if answer is None or answer is ...:
-            return _say(NOT_YET, f"{call} returns nothing. {hint}")
+            return Verdict(False, f"{call} returns nothing. {hint}")
         try:
             answers.append(float(answer))
         except (TypeError, ValueError):
-            return _say(NOT_YET, f"{call} must return a number, got {answer!r}")
+            return Verdict(False, f"{call} must return a number, got {answer!r}")
     if _agree(answers, expected, cases, within):
-        return _say("✓ right:", f"{name} agrees in all {len(cases)} cases")
+        return Verdict(True, f"{name} agrees in all {len(cases)} cases")
     for wrong, why in mistakes:
         if _agree(answers, wrong, cases, within):
-            return _say(NOT_YET, why)
+            return Verdict(False, why)
     for case, answer in zip(cases, answers, strict=True):
         if not math.isclose(answer, expected(*case), rel_tol=within):
             call = f"{name}({', '.join(f'{argument!r}' for argument in case)})"
-            return _say(
-                NOT_YET, f"{call} should be {expected(*case):.4g}, got {answer:.4g}. {hint}"
-            )
+            wanted = expected(*case)
+            return Verdict(False, f"{call} should be {wanted:.4g}, got {answer:.4g}. {hint}")
     raise AssertionError("unreachable: some case disagrees")
 
 
@@ -116,8 +129,3 @@ def _agree(
         math.isclose(answer, function(*case), rel_tol=within)
         for answer, case in zip(answers, cases, strict=True)
     )
-
-
-def _say(mark: str, words: str) -> bool:
-    print(f"{mark} {words}".rstrip())
-    return mark.startswith("✓")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcourse.exercises import check_number
+from gradcourse.exercises import Verdict, check_number
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel, snap_up
 from gradcourse.theory.factors import uniform_log_moments
 
@@ -137,7 +137,7 @@ def _moments(result: Product) -> list[tuple[int, float]]:
     return list(enumerate(uniform_log_moments(result.spread), start=1))
 
 
-def check_factors(answer: Any) -> bool:
+def check_factors(answer: Any) -> Verdict:
     """Check how many factors bring the typical product below 1e-6 at spread 0.5."""
     mean, variance = uniform_log_moments(0.5)
     expected = math.ceil(-6 * math.log(10) / mean)

@@ -178,19 +178,29 @@ class Panel:
             artist.set_text(words)
         self._show(key)
 
-    def note(self, words: str) -> None:
-        """Write one sentence in the middle of the panel: what there is to say instead of a line."""
+    def note(self, words: str, place: str = "center") -> None:
+        """Write one sentence inside the panel: what there is to say beside a line, or instead.
+
+        Parameters
+        ----------
+        words
+            The sentence.
+        place
+            ``"center"``, or a corner: ``"upper right"``, ``"lower left"``, ...
+        """
+        vertical, _, horizontal = place.rpartition(" ")
+        x = {"left": 0.03, "center": 0.5, "right": 0.97}[horizontal]
+        y = {"lower": 0.07, "": 0.5, "upper": 0.93}[vertical]
         self.text(
-            "note",
-            0.5,
-            0.5,
+            f"note {place}",
+            x,
+            y,
             words,
             transform=self.axes.transAxes,
-            ha="center",
+            ha=horizontal,
             va="center",
-            fontsize=14,
-            wrap=True,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+            fontsize=13,
+            fontweight="bold",
         )
 
     def lines(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
