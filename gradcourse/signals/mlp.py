@@ -233,7 +233,7 @@ def mlp_signal(
         log10_weight_gradient=run.log10_weight_gradient,
         forward_overflow_layer=_typical(run.forward_overflow),
         backward_overflow_layer=_typical(run.backward_overflow, last=True),
-        underflow_layer=run.underflow_layer(),
+        underflow_layer=_typical(run.backward_underflow, last=True),
     )
 
 
@@ -306,6 +306,12 @@ class _Run:
         exponent = np.zeros(self.seeds)
         norms, exponents = [torch.linalg.vector_norm(delta, dim=(1, 2))], [exponent]
         by_weight, by_weight_exponents = [], []
+        # In a plain run the sums above a flushed layer are 0, and so is the slope of a ReLU there:
+        # this is how much smaller, in powers of 2, that makes the gradient of a plain run.
+        smaller = np.zeros(self.seeds)
+        with np.errstate(divide="ignore"):
+            at_zero = np.log2(abs(float(self.phi(torch.zeros(1, 1, 1))[1])) * self.weight_scale)
+        before = _log2(norms[0])
         for layer in range(self.depth, 0, -1):
             weight = self.weights.layer(layer)[0]
             delta = delta * self.slopes.pop()
@@ -323,8 +329,12 @@ class _Run:
             norms.append(norm)
             exponents.append(exponent)
             sizes = _log2(norm) + exponent
+            flushed = (layer > self.forward_underflow) & np.isfinite(sizes)
+            if flushed.any():
+                smaller[flushed] += at_zero - (sizes - before)[flushed]
             events = self.backward_overflow, self.backward_underflow
-            self._watch(delta, sizes, exponent, layer - 1, *events)
+            self._watch(delta, sizes + smaller, exponent + smaller, layer - 1, *events)
+            before = sizes
             delta, exponent = self._rescaled(delta, sizes, exponent)
         gradient = log10_of(norms) + LOG10_2 * np.stack(exponents, axis=1)
         weight_gradient = log10_of(by_weight) + LOG10_2 * np.stack(by_weight_exponents, axis=1)
@@ -333,15 +343,6 @@ class _Run:
         self.log10_weight_gradient = weight_gradient[:, ::-1].copy()
         self._mark_overflow(self.log10_gradient[:, :-1])
         self._mark_overflow(self.log10_weight_gradient)
-
-    def underflow_layer(self) -> int | None:
-        """Return the last layer whose gradient is 0 in the median seed of a plain run."""
-        layers = self.backward_underflow.copy()
-        flat = float(self.phi(torch.zeros(1))[1]) == 0
-        if flat:
-            # Where the activations are flushed to 0, ReLU's slope is 0 and stops every gradient.
-            layers[~np.isnan(self.forward_underflow)] = self.depth - 1
-        return _typical(layers, last=True)
 
     def _watch(
         self,
@@ -358,10 +359,11 @@ class _Run:
         near = ~((sizes < LARGEST - spread) & (sizes > SMALLEST + spread))
         if not near.any():
             return
-        largest = _log2(tensor.abs().amax((1, 2))) + exponent
+        kept = _log2(tensor.abs().amax((1, 2)))
+        largest = kept + exponent
         broken = np.isnan(sizes) | np.isposinf(sizes) | ~(largest < LARGEST)
         overflow[np.isnan(overflow) & near & broken] = layer
-        flushed = (largest <= SMALLEST) & np.isfinite(largest)
+        flushed = (largest <= SMALLEST) & np.isfinite(kept)
         underflow[np.isnan(underflow) & near & flushed] = layer
 
     def _rescaled(self, tensor: Tensor, sizes: Array, exponent: Array) -> tuple[Tensor, Array]:

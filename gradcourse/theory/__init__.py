@@ -13,6 +13,7 @@ from gradcourse.theory.chains import (
     product_log_norm,
     underflow_depth,
 )
+from gradcourse.theory.factors import uniform_log_moments
 from gradcourse.theory.mean_field import (
     chi,
     critical_weight_variance,
@@ -41,5 +42,6 @@ __all__ = [
     "overflow_depth",
     "product_log_norm",
     "underflow_depth",
+    "uniform_log_moments",
     "weight_variance_of",
 ]

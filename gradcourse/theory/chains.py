@@ -55,8 +55,7 @@ def overflow_depth(weight: float, dtype: str = "float32") -> float:
     if math.isinf(size):
         return 1.0
     # A number is rounded to inf from half a unit in the last place above the largest one.
-    limit = Decimal(2 ** (bits + 1) - 1) * Decimal(2) ** (top - bits)
-    return _first_power(size, limit)
+    return _first_power(size, 2 ** (bits + 1) - 1, top - bits)
 
 
 def underflow_depth(weight: float, dtype: str = "float32") -> float:
@@ -85,7 +84,7 @@ def underflow_depth(weight: float, dtype: str = "float32") -> float:
     if size == 0:
         return 1.0
     # Half of the smallest subnormal number is a tie, and ties go to the even neighbour, 0.
-    return _first_power(size, Decimal(2) ** (1 - top - bits))
+    return _first_power(size, 1, 1 - top - bits)
 
 
 def chain_fixed_point(
@@ -153,7 +152,8 @@ def chain_fixed_point(
     step = after - now
     for _ in range(2000):
         ahead = now + step
-        if abs(ahead) > 1e100:
+        # x + 1 is x in float64 beyond 1e16, which must not pass for a fixed point.
+        if abs(ahead) > 1e12:
             return math.copysign(math.inf, step), rate(math.copysign(1e100, step))
         if (move(ahead) - ahead) * step <= 0:
             point = float(optimize.brentq(lambda x: move(x) - x, now, ahead, xtol=1e-15))
@@ -219,10 +219,11 @@ def _rounded(weight: float, dtype: str) -> float:
     return rounded if rounded < math.ldexp(1.0, top + 1) else math.inf
 
 
-def _first_power(size: float, limit: Decimal) -> float:
+def _first_power(size: float, digits: int, exponent: int) -> float:
+    """Return the first power of a number that reaches ``digits * 2**exponent``."""
     with localcontext() as context:
         context.prec = 60
-        depth = limit.ln() / Decimal(size).ln()
+        depth = (Decimal(digits).ln() + exponent * Decimal(2).ln()) / Decimal(size).ln()
         nearest = depth.to_integral_value()
         # 0.5**150 is exactly half of the smallest float32: the logarithms must not miss such a tie.
         if abs(depth - nearest) < Decimal("1e-40"):

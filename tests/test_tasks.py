@@ -1,0 +1,51 @@
+"""The digits, and how they are standardised."""
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from gradcourse.tasks import digits
+
+
+def test_all_digits_are_standardised():
+    inputs, labels = digits()
+    assert inputs.shape == (1797, 64)
+    assert inputs.dtype == torch.float32
+    assert labels.dtype == torch.int64
+    assert labels.unique().tolist() == list(range(10))
+    assert float(inputs.double().square().mean()) == pytest.approx(1, abs=1e-6)
+    assert inputs.mean(0).abs().max() < 1e-5
+    raw = torch.from_numpy(load_digits().data)
+    constant = raw.std(0) == 0
+    assert int(constant.sum()) == 3
+    assert not inputs[:, constant].any()
+    spread = inputs[:, ~constant].double().var(0, correction=0)
+    torch.testing.assert_close(spread, torch.full_like(spread, 64 / 61), atol=1e-4, rtol=0)
+
+
+def test_a_batch_is_a_draw_without_repetition_that_the_seed_chooses():
+    everything, all_labels = digits()
+    inputs, labels = digits(50, seed=3)
+    rows = [int((everything == image).all(1).nonzero()[0]) for image in inputs]
+    assert len(set(rows)) == 50
+    assert torch.equal(all_labels[rows], labels)
+    assert torch.equal(digits(50, seed=3)[0], inputs)
+    assert not torch.equal(digits(50, seed=4)[0], inputs)
+    assert torch.equal(digits(20, seed=3)[0], inputs[:20])
+    assert sorted(digits(1797)[1].tolist()) == sorted(all_labels.tolist())
+
+
+def test_the_caller_may_change_what_it_got():
+    digits()[0].zero_()
+    assert digits()[0].any()
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1798])
+def test_impossible_batches_are_refused(batch):
+    with pytest.raises(ValueError, match=f"batch must be between 1 and 1797, got {batch}"):
+        digits(batch)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
+        digits(3, seed=-1)
