@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gradcourse.exercises import Verdict, check_number
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel, snap_up
-from gradcourse.theory.factors import uniform_log_moments
+from gradcourse.theory import uniform_log_moments
 
 __all__ = ["Product", "check_factors", "draw_product", "measure_product"]
 
