@@ -81,7 +81,7 @@ def test_a_build_is_complete_valid_and_repeatable(
     assert len(set(ids)) == len(ids) == 6
     assert notebook["cells"][1]["metadata"] == {"tags": ["parameters"]}
     picture = notebook["cells"][2]["outputs"][0]["data"]
-    assert picture == {"image/png": "iVBORw0KGgo=", "text/plain": "p"}
+    assert picture == {"image/png": "iVBORw0KGgo=", "text/plain": ["p"]}
     assert notebook["cells"][4]["outputs"][0]["text"] == ["one\n", "two\n"]
     written = path.stat().st_mtime_ns
     assert run(tool, notebooks, "01_a") == 0

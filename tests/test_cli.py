@@ -600,7 +600,8 @@ def test_a_claim_that_a_seed_contradicts_is_false(
     said = capsys.readouterr().out
     assert "true 3/3" in said
     assert "FALSE 2/3" in said
-    assert "(0 to 2)" in said
+    assert "0 (0 to 2)" in said
+    assert "2 (2 to 2)" not in said
     assert "no parameter named seed" in said
     assert "2 claims, 1 true, 1 false" in said
 
@@ -612,7 +613,8 @@ def test_a_lesson_that_fails_is_named_and_its_claims_still_printed(
     before = sorted(tmp_path.iterdir())
     assert main(["claims", "01"]) == 1
     said = capsys.readouterr()
-    assert "2 claims, 2 true, 0 false" in said.out
+    assert "2 claims, 2 true, 0 false; 1 of 1 lessons failed" in said.out
+    assert "  FAILED in cell In [3]: ZeroDivisionError" in said.out
     assert "01_a, cell In [3]: ZeroDivisionError" in said.err
     assert sorted(tmp_path.iterdir()) == before
 

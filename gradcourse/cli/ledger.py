@@ -52,7 +52,8 @@ class Entry:
         measured = f"{first.measured:.4g}"
         if runs > 1:
             values = [claim.measured for claim in self.claims]
-            measured += f" ({min(values):.4g} to {max(values):.4g})"
+            low, high = f"{min(values):.4g}", f"{max(values):.4g}"
+            measured += f" ({low} to {high})" if low != high else ""
             verdict = f"{'true' if agreed else 'FALSE'} {self.true}/{runs}"
         else:
             verdict = "true" if agreed else "FALSE"
@@ -83,11 +84,17 @@ def check_claims(words: Sequence[str], *, seeds: int = 0) -> int:
         print(f"\n{lesson.stem}" + (f", {runs} runs" if seeds and seeded else ""))
         if seeds and not seeded:
             print("  (has no parameter named seed: one run)")
-        print(table([HEADINGS, *(entry.row(runs) for entry in entries)]) if entries else "  none")
+        if entries:
+            print(table([HEADINGS, *(entry.row(runs) for entry in entries)]))
+        elif not problems:
+            print("  makes no claims")
+        for problem in problems[:1]:
+            print(f"  FAILED in {problem}")
         total += len(entries)
         false += sum(entry.true != runs for entry in entries)
         failed += [f"{lesson.stem}, {problem}" for problem in problems[:1]]
-    print(f"\n{total} claims, {total - false} true, {false} false")
+    ending = f"; {len(failed)} of {len(lessons)} lessons failed" if failed else ""
+    print(f"\n{total} claims, {total - false} true, {false} false{ending}")
     for failure in failed:
         print(f"gradcourse: {failure}", file=sys.stderr)
     return int(bool(false or failed))
