@@ -15,7 +15,9 @@ from gradcourse.models import ACTIVATION_NAMES, MLP, activation_module
 from gradcourse.signals import mlp_signal, product_exponents, product_signal, weights
 from gradcourse.signals.activations import value_and_slope
 from gradcourse.signals.mlp import _typical
+from gradcourse.signals.products import _matrices
 from gradcourse.signals.weights import base_weights, one_thread, random_generator
+from gradcourse.signals.words import slope_per_layer
 from gradcourse.tasks import digits
 
 CPU = torch.device("cpu")
@@ -415,3 +417,18 @@ def test_bad_products_and_profiles_are_refused():
         product_exponents(4, 2, weight_scale=math.inf)
     with pytest.raises(ValueError, match="profile must be one of activation, gradient"):
         mlp_signal(torch.ones(1, 2), depth=1, device="cpu").median("loss")
+
+
+def test_a_slope_leaves_out_three_layers_at_each_end():
+    profile = 0.1 * np.arange(20.0)
+    bent = profile.copy()
+    bent[:3] += 5
+    bent[-3:] -= 7
+    assert slope_per_layer(np.stack([bent, bent])) == pytest.approx(0.1)
+    assert slope_per_layer(profile[None, :2]) == pytest.approx(0.1)
+
+
+def test_rotations_prefer_no_direction():
+    entries = _matrices(1, 4, 0, 2000, True)
+    assert abs(float(entries[:, 0, 0].mean())) < 4 * 0.5 / math.sqrt(2000)
+    base_weights.cache_clear()
