@@ -81,8 +81,9 @@ if ! "$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 \
     elif grep -q 'No space left' "$log"; then
         reason="the disk is full; free about 2 GB (on Linux 8 GB) and repeat the command"
     else
-        reason="pip failed, as said above; its whole output was kept"
-        cp "$log" "${venv%/}-install.log" && reason="$reason in ${venv%/}-install.log"
+        mkdir -p build
+        cp "$log" build/install.log
+        reason="pip failed, as said above; its whole output is in build/install.log"
     fi
     [ -f "$installed" ] || rm -rf "$venv"
     fail "$reason"

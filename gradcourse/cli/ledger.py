@@ -114,7 +114,9 @@ def table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     natural = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     widths = list(natural)
     while sum(widths) + 2 * (len(widths) - 1) > room and max(widths) > 12:
-        widths[widths.index(max(widths))] -= 1
+        # The second column holds sentences: it stays twice as wide as any other.
+        widest = max(range(len(widths)), key=lambda at: widths[at] / (2 if at == 1 else 1))
+        widths[widest] -= 1
     lines = []
     for row in rows:
         cells = [textwrap.wrap(cell, size) or [""] for cell, size in zip(row, widths, strict=True)]
