@@ -220,13 +220,23 @@ def _without_chance(notebook: Notebook) -> Notebook:
     notebook["metadata"] = {"kernelspec": KERNEL, "language_info": LANGUAGE}
     for cell in notebook["cells"]:
         cell["metadata"].pop("execution", None)
-        # A view names a model by a random number that no reader without this kernel has; what is
-        # left, picture or text, is what such a reader can see.
-        for output in cell.get("outputs", ()):
-            output.get("data", {}).pop(VIEW, None)
         if "outputs" in cell:
-            cell["outputs"] = [output for output in cell["outputs"] if output.get("data", True)]
+            cell["outputs"] = [
+                kept for output in cell["outputs"] for kept in _without_kernel(output)
+            ]
     return notebook
+
+
+def _without_kernel(output: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a reader without this kernel can see of an output."""
+    data = output.get("data", {})
+    # A view names a model by a random number, which means nothing once the kernel is gone.
+    viewed = data.pop(VIEW, None) is not None
+    if viewed and "image/png" in data and "text/plain" in data:
+        # A reader's page shows the richest form of an output only: the words get one of their own.
+        words = {"data": {"text/plain": data.pop("text/plain")}, "metadata": {}}
+        return [output, {"output_type": "display_data", **words}]
+    return [output] if output.get("data", True) else []
 
 
 if __name__ == "__main__":

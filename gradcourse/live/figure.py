@@ -312,4 +312,6 @@ class LiveFigure:
 
 
 def _status(text: str) -> str:
-    return f'<div role="status" style="font-size:1.1em;line-height:1.4;min-height:3em">{text}</div>'
+    return (
+        f'<div role="status" style="font-size:1.1em;line-height:1.4;min-height:4.4em">{text}</div>'
+    )

@@ -7,7 +7,7 @@ an artist makes it; later ones only move it. What a description leaves out is hi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ __all__ = ["Panel", "snap_decades", "snap_up"]
 
 
 def snap_decades(low: float, high: float) -> tuple[float, float]:
-    """Widen a range of exponents to round ones, at most eight steps apart.
+    """Widen a range of exponents to round ones, at most nine steps apart.
 
     The limits then stay where they are while a slider moves a little, and the axes need not be
     drawn again.
@@ -46,29 +46,28 @@ def snap_decades(low: float, high: float) -> tuple[float, float]:
         raise ValueError(f"a range of decades needs finite low <= high, got {low} and {high}")
     if low == high:
         low, high = low - 0.5, high + 0.5
-    step = 1.0
-    for step in _round_numbers():
-        start, stop = math.floor(low / step) * step, math.ceil(high / step) * step
-        if (stop - start) / step <= 9:
-            return start, stop
-    raise AssertionError("unreachable")
+    decade = 1
+    while True:
+        for step in (decade, 2 * decade, 5 * decade):
+            start, stop = math.floor(low / step) * step, math.ceil(high / step) * step
+            if (stop - start) / step <= 9:
+                return float(start), float(stop)
+        decade *= 10
 
 
 def snap_up(value: float) -> float:
-    """Return the smallest of 10, 20, 50, 100, ... that is at least ``value``.
+    """Return the smallest of 10, 15, 20, 30, 40, 50, 60, 80, 100, 150, ... not below ``value``.
 
     Examples
     --------
     >>> snap_up(37)
-    50
+    40
     """
-    return next(10 * step for step in _round_numbers() if 10 * step >= value)
-
-
-def _round_numbers() -> Iterator[int]:
-    decade = 1
+    decade = 10
     while True:
-        yield from (decade, 2 * decade, 5 * decade)
+        for step in (1, 1.5, 2, 3, 4, 5, 6, 8):
+            if step * decade >= value:
+                return step * decade
         decade *= 10
 
 

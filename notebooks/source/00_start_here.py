@@ -95,7 +95,9 @@ prediction = None  # for example: prediction = 0
 
 # %%
 figure = live(
-    partial(lesson.measure_product, seed=seed, prediction=prediction),
+    partial(
+        lesson.measure_product, factors=factors, spread=spread, seed=seed, prediction=prediction
+    ),
     lesson.draw_product,
     factors=(1, 200),
     spread=(0.0, 0.99, 0.01),
@@ -103,7 +105,6 @@ figure = live(
     compare=True,
     play="factors",
 )
-figure.set(factors=factors, spread=spread)
 figure
 
 # %% [markdown]

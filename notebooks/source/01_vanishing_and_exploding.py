@@ -219,9 +219,10 @@ for layer in (20, 15, 10, 5, 1):
 
 # %%
 prediction = None
+start = {"depth": depth, "weight_scale": weight_scale, "activation": activation, "width": width}
 
-network = live(
-    partial(lesson.measure_network, first_seed=first_seed, prediction=prediction),
+live(
+    partial(lesson.measure_network, **start, first_seed=first_seed, prediction=prediction),
     lesson.draw_network,
     depth=(1, 200),
     weight_scale=(0.1, 3.0, 0.05),
@@ -231,8 +232,6 @@ network = live(
     compare=True,
     play="depth",
 )
-network.set(depth=depth, weight_scale=weight_scale, activation=activation, width=width)
-network
 
 # %% [markdown]
 # Eight networks are measured at each move: the blue line is their median, the band their range. The
