@@ -98,9 +98,12 @@ def claim(
     >>> claim("sigmoid' is at most 1/4", 0.25, equals=0.25, source="calculus")
     ✓ sigmoid' is at most 1/4  [measured 0.25; expected 0.25; calculus]
     """
-    number = float(measured)
+    # Torch warns when a tensor that still has its graph becomes a number.
+    detach = getattr(measured, "detach", None)
+    number = float(measured if detach is None else detach())
     true, expected = _judge(number, equals, within, between, below, above)
-    made = Claim(sentence, number, expected, source, true)
+    # A comparison with a NumPy bound is a NumPy bool, which JSON does not know.
+    made = Claim(sentence, number, expected, source, bool(true))
     ledger = os.environ.get(LEDGER_VARIABLE)
     if ledger:
         with Path(ledger).open("a", encoding="utf-8") as file:

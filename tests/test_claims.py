@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -110,3 +111,16 @@ def test_the_ledger_keeps_true_and_false_and_does_not_stop(monkeypatch, tmp_path
 def test_a_malformed_expectation_is_refused(expectation, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         claim("it is", 1, **expectation)
+
+
+def test_numpy_bounds_reach_the_ledger(tmp_path, monkeypatch):
+    ledger = tmp_path / "ledger.jsonl"
+    monkeypatch.setenv("GRADCOURSE_LEDGER", str(ledger))
+    claim("numpy", np.float64(1.0), equals=np.float64(1.1), within=np.sqrt(0.04))
+    claim("numpy", np.float32(1.0), between=np.array([0.5, 2.0]))
+    claim("numpy", 1.0, below=np.float64(0.5))
+    assert [made.true for made in read_ledger(ledger)] == [True, True, False]
+
+
+def test_a_tensor_with_a_graph_is_a_number():
+    claim("one", torch.ones((), requires_grad=True) * 1, equals=1)
