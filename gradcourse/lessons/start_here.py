@@ -34,21 +34,21 @@ class Product:
     """
 
     spread: float
-    log10: NDArray[np.float64]
+    log10: NDArray[Any]
     prediction: float | None
 
     @property
     def factors(self) -> int:
         """Number of factors multiplied."""
-        return self.log10.shape[1] - 1
+        return int(self.log10.shape[1]) - 1
 
     @property
-    def typical(self) -> NDArray[np.float64]:
+    def typical(self) -> NDArray[Any]:
         """Median over runs of log10 of the product, shape (factors + 1,)."""
-        return np.median(self.log10, axis=0)
+        return np.asarray(np.median(self.log10, axis=0))
 
     @property
-    def average(self) -> NDArray[np.float64]:
+    def average(self) -> NDArray[Any]:
         """log10 of the mean over runs of the product, shape (factors + 1,)."""
         return np.log10(np.mean(10.0**self.log10, axis=0))
 
@@ -97,7 +97,7 @@ def measure_product(
 
 
 @lru_cache(maxsize=4096)
-def _noise(seed: int, run: int, length: int) -> NDArray[np.float64]:
+def _noise(seed: int, run: int, length: int) -> NDArray[Any]:
     # One stream for each run: more runs or factors must not change those already drawn.
     return np.random.default_rng([seed, run]).uniform(-1, 1, length)
 

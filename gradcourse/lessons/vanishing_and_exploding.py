@@ -34,7 +34,7 @@ __all__ = [
     "measure_network",
 ]
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 # log10 of the smallest number that float32 does not round to 0, and of the largest it can hold.
 FLOAT32_LOG10 = (-150 * math.log10(2), 128 * math.log10(2))
