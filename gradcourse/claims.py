@@ -133,7 +133,7 @@ def _judge(
         raise ValueError(f"within must be 0 or more and goes with equals, got within={within}")
     if equals is not None:
         tolerance = within or 0.0
-        suffix = f" within {_number(tolerance)}" if tolerance else ""
+        suffix = f" within {tolerance:.2g}" if tolerance else ""
         near = measured == equals or abs(measured - equals) <= tolerance
         return near, f"{_number(equals)}{suffix}"
     if between is not None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 from gradcourse.cli.copying import Copied, copy_course
@@ -21,7 +24,29 @@ def lab(folder: Path, *, port: int | None, browser: bool, beside: bool) -> int:
         _refuse_taken(port)
     copied = copy_course(course, folder, beside=beside)
     print(_report(copied, folder), flush=True)
-    return _open_jupyterlab(_jupyterlab_options(folder, port, browser))
+    with tempfile.TemporaryDirectory(prefix="gradcourse-") as settings:
+        quiet_settings(Path(settings))
+        options = _jupyterlab_options(folder, port, browser)
+        return _open_jupyterlab([*options, f"--LabApp.app_settings_dir={settings}"])
+
+
+def quiet_settings(folder: Path) -> None:
+    """Write JupyterLab's default settings into a folder, with its question about news answered.
+
+    Options switch the news and the update check off, but the question whether to switch them on
+    still covers a corner of the page. The defaults of this installation are kept, and a learner's
+    own choice still wins over any default.
+    """
+    from jupyterlab.commands import get_app_dir
+
+    installed = Path(get_app_dir()) / "settings"
+    if installed.is_dir():
+        shutil.copytree(installed, folder, dirs_exist_ok=True)
+    overrides = folder / "overrides.json"
+    defaults = json.loads(overrides.read_text(encoding="utf-8")) if overrides.exists() else {}
+    notification = {"fetchNews": "false", "checkForUpdates": False}
+    defaults.setdefault("@jupyterlab/apputils-extension:notification", notification)
+    overrides.write_text(json.dumps(defaults), encoding="utf-8")
 
 
 def _report(copied: Copied, folder: Path) -> str:

@@ -50,7 +50,7 @@ class Product:
     @property
     def average(self) -> NDArray[Any]:
         """log10 of the mean over runs of the product, shape (factors + 1,)."""
-        return np.log10(np.mean(10.0**self.log10, axis=0))
+        return np.asarray(np.log10(np.mean(10.0**self.log10, axis=0)))
 
     def summary(self) -> str:
         """Return the picture in one line."""

@@ -283,7 +283,7 @@ def draw_matrices(result: Matrices, axes: Panel) -> None:
         color="black",
         ls="-.",
         lw=1.5,
-        label="theory: root of the mean square",
+        label="theory: root mean square",
     )
     if result.prediction is not None:
         _star(axes, signal.depth, result.prediction)

@@ -49,9 +49,12 @@ def snap_decades(low: float, high: float) -> tuple[float, float]:
     decade = 1
     while True:
         for step in (decade, 2 * decade, 5 * decade):
-            start, stop = math.floor(low / step) * step, math.ceil(high / step) * step
-            if (stop - start) / step <= 9:
-                return float(start), float(stop)
+            first, last = math.floor(low / step), math.ceil(high / step)
+            # A quotient can underflow to 0 although the end lies a hair beyond it.
+            first -= first * step > low
+            last += last * step < high
+            if last - first <= 9:
+                return float(first * step), float(last * step)
         decade *= 10
 
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
@@ -19,6 +19,8 @@ def pixels(png):
 
 
 @given(st.floats(-1e4, 1e4), st.floats(0, 1e4))
+@example(-5e-324, 9.0)
+@example(0.0, 5e-324)
 def test_snapped_decades_hold_the_data_in_few_round_steps(low, span):
     start, stop = snap_decades(low, low + span)
     assert start <= low

@@ -1,0 +1,185 @@
+"""A learner opens lesson 01, runs it, and moves a slider with the keyboard."""
+
+import base64
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.browser
+
+LESSON = "01_vanishing_and_exploding.ipynb"
+FIGURES = 3
+
+
+def run_all(page):
+    page.click(".lm-MenuBar-itemLabel:text-is('Run')")
+    page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
+
+
+def live_figures(page):
+    """Return the live figures, scrolled into being: JupyterLab renders what is in view."""
+    page.wait_for_selector(".jp-OutputArea-output .widget-image")
+    return page.locator(".jp-OutputArea-output > .widget-vbox")
+
+
+def picture(figure):
+    """Return the pixels of the PNG that a live figure shows."""
+    source = figure.locator("img.widget-image").evaluate(
+        """async image => {
+            await image.decode();
+            const canvas = document.createElement('canvas');
+            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+            canvas.getContext('2d').drawImage(image, 0, 0);
+            return canvas.toDataURL('image/png');
+        }"""
+    )
+    data = base64.b64decode(source.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def words(figure):
+    return figure.locator("[role=status]").inner_text()
+
+
+def wait_for_other_words(page, figure, before):
+    deadline = time.monotonic() + 10
+    while words(figure) == before:
+        assert time.monotonic() < deadline, f"the words under the picture stay {before!r}"
+        page.wait_for_timeout(30)
+
+
+def test_before_any_run_the_page_shows_pictures_and_their_words(open_lesson):
+    page = open_lesson(LESSON)
+    pictures = page.locator(".jp-RenderedImage img")
+    pictures.first.scroll_into_view_if_needed()
+    assert pictures.first.evaluate("image => image.naturalWidth") == 1350
+    assert "overflows at layer 219 (theory: 219)" in page.locator(".jp-Notebook").inner_text()
+    assert "model not found" not in page.locator(".jp-Notebook").inner_text()
+    assert "news" not in page.locator("body").inner_text().lower()
+
+
+def test_the_keyboard_moves_a_slider_and_the_picture_follows(open_lesson):
+    page = open_lesson(LESSON)
+    run_all(page)
+    figure = live_figures(page).first
+    figure.scroll_into_view_if_needed()
+    before, said = picture(figure), words(figure)
+    assert "1.5 multiplied 300 times in float32: overflows at layer 219" in said
+    slider = figure.locator(".widget-slider", has_text="weight").locator("[role=slider]")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    wait_for_other_words(page, figure, said)
+    assert "1.55 multiplied 300 times in float32: overflows at layer 203" in words(figure)
+    assert "grey: weight 1.5" in words(figure)
+    after = picture(figure)
+    assert after.shape == before.shape
+    assert not np.array_equal(after, before)
+
+    figure.locator("button", has_text="Reset").click()
+    wait_for_other_words(page, figure, words(figure))
+    assert np.array_equal(picture(figure), before)
+
+
+def test_every_figure_lives_and_the_whole_lesson_runs(open_lesson):
+    page = open_lesson(LESSON)
+    run_all(page)
+    live_figures(page)
+    cells = page.locator(".jp-Notebook .jp-CodeCell")
+    seen = 0
+    for index in range(cells.count()):
+        cell = cells.nth(index)
+        cell.scroll_into_view_if_needed()
+        page.wait_for_function(
+            "cell => /\\[\\d+\\]/.test(cell.querySelector('.jp-InputPrompt').textContent)",
+            arg=cell.element_handle(),
+        )
+        assert cell.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+        assert cell.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+        figure = cell.locator(".jp-OutputArea-output > .widget-vbox")
+        if figure.count():
+            seen += 1
+            said = words(figure)
+            slider = figure.locator("[role=slider]").first
+            slider.focus()
+            page.keyboard.press("ArrowLeft")
+            wait_for_other_words(page, figure, said)
+            box = figure.locator("img.widget-image").bounding_box()
+            assert box["width"] <= 900
+            assert box["height"] == pytest.approx(box["width"] * 420 / 900, abs=2)
+    assert seen == FIGURES
+
+
+def test_bad_input_from_the_kernel_is_said_in_the_picture_and_recovered(open_lesson, lab):
+    _, course, _ = lab
+    cells = [
+        "from gradcourse.live import live\n"
+        "def measure(depth=3):\n"
+        "    if depth == 4:\n"
+        "        raise ValueError('depth must not be 4, got 4')\n"
+        "    return [depth]\n"
+        "def draw(result, axes):\n"
+        "    axes.set(xlim=(0, 1), ylim=(0, 10))\n"
+        "    axes.line('line', [0, 1], [0, result[0]])\n"
+        "live(measure, draw, depth=(1, 9))"
+    ]
+    notebook = {
+        "cells": [
+            {
+                "cell_type": "code",
+                "id": f"cell-{i}",
+                "metadata": {},
+                "source": s,
+                "outputs": [],
+                "execution_count": None,
+            }
+            for i, s in enumerate(cells)
+        ],
+        "metadata": {
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    (course / "bad_input.ipynb").write_text(json.dumps(notebook))
+    page = open_lesson("bad_input.ipynb")
+    run_all(page)
+    figure = live_figures(page).first
+    good, said = picture(figure), words(figure)
+    slider = figure.locator("[role=slider]")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    wait_for_other_words(page, figure, said)
+    assert words(figure) == "depth must not be 4, got 4"
+    assert picture(figure).shape == good.shape
+    page.keyboard.press("ArrowLeft")
+    wait_for_other_words(page, figure, words(figure))
+    assert np.array_equal(picture(figure), good)
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_words_and_labels_are_readable_in_either_theme(open_lesson, lab, theme):
+    _, _, settings = lab
+    plugin = settings / "@jupyterlab" / "apputils-extension"
+    plugin.mkdir(parents=True, exist_ok=True)
+    (plugin / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
+    page = open_lesson(LESSON)
+    run_all(page)
+    figure = live_figures(page).first
+    figure.scroll_into_view_if_needed()
+    luminance = """element => {
+        const colour = c => c.match(/[\\d.]+/g).slice(0, 3)
+            .map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+        const light = ([r, g, b]) => .2126 * r + .7152 * g + .0722 * b;
+        let back = element;
+        const seen = e => getComputedStyle(e).backgroundColor;
+        while (back && /rgba\\(.*, 0\\)|transparent/.test(seen(back))) back = back.parentElement;
+        const [a, b] = [getComputedStyle(element).color, seen(back)].map(colour).map(light);
+        return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    }"""
+    for part in ("[role=status]", ".widget-label", ".widget-readout"):
+        ratio = figure.locator(part).first.evaluate(luminance)
+        assert ratio >= 4.5, f"{part} has contrast {ratio:.1f} in {theme}"
