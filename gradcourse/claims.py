@@ -1,6 +1,6 @@
 """A claim: one sentence of the course, checked against a measurement each time it is read.
 
-``claim`` prints one line and raises when the sentence is false, so a notebook cannot state what it
+``claim`` prints a line and raises when the sentence is false, so a notebook cannot state what it
 does not show. ``gradcourse claims`` collects the claims of the whole course into one ledger: it
 names a file in the environment variable ``GRADCOURSE_LEDGER``, and every claim then writes itself
 there, true or false, instead of stopping at the first false one.
@@ -52,10 +52,11 @@ class Claim:
     def __str__(self) -> str:
         mark = "✓" if self.true else "✗ FALSE:"
         source = f"; {self.source}" if self.source else ""
-        return (
-            f"{mark} {self.sentence}  "
-            f"[measured {_number(self.measured)}; expected {self.expected}{source}]"
-        )
+        sentence = f"{mark} {self.sentence}"
+        numbers = f"[measured {_number(self.measured)}; expected {self.expected}{source}]"
+        # A projected notebook is about this wide, and would break a longer line inside a word.
+        fits = len(sentence) + len(numbers) + 2 <= 88
+        return f"{sentence}  {numbers}" if fits else f"{sentence}\n  {numbers}"
 
 
 def claim(

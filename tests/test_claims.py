@@ -113,6 +113,15 @@ def test_a_malformed_expectation_is_refused(expectation, sentence):
         claim("it is", 1, **expectation)
 
 
+def test_a_line_too_long_for_a_projector_breaks_before_the_numbers(capsys):
+    claim("short", 1, equals=1)
+    claim("a sentence that goes on " * 3, 1, equals=1, source="a source")
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "✓ short  [measured 1; expected 1]"
+    assert second.startswith("✓ a sentence")
+    assert third == "  [measured 1; expected 1; a source]"
+
+
 def test_numpy_bounds_reach_the_ledger(tmp_path, monkeypatch):
     ledger = tmp_path / "ledger.jsonl"
     monkeypatch.setenv("GRADCOURSE_LEDGER", str(ledger))

@@ -112,10 +112,11 @@ def draw_product(result: Product, axes: Panel) -> None:
     if result.prediction is not None:
         shown.append(result.prediction)
     axes.decades("y", min(shown), max(shown))
-    axes.band("band", steps, low, high, color=MEASURED, alpha=0.2, label="5 to 95 % of runs")
-    axes.line("average", steps, result.average, color=MEAN, ls="-.", label="mean of runs")
+    axes.band("band", steps, low, high, color=MEASURED, alpha=0.2, label="90 % of runs")
+    axes.line("average", steps, result.average, color=MEAN, ls="-.", label="measured: mean")
     axes.line("typical", steps, result.typical, color=MEASURED, label="measured: median")
     axes.line("theory", steps, steps * mean, color=THEORY, ls="--", label="theory: typical")
+    axes.hline("mean", 0, color="black", ls=(0, (1, 3)), lw=1.5, label="theory: mean")
     edge: dict[str, Any] = {"color": THEORY, "ls": ":", "lw": 1.5}
     axes.line("theory high", steps, steps * mean + 1.645 * np.sqrt(steps * variance), **edge)
     axes.line("theory low", steps, steps * mean - 1.645 * np.sqrt(steps * variance), **edge)

@@ -55,6 +55,13 @@ device, why = explain_device()
 print(f"measurements run on {device}: {why}")
 
 # %% [markdown]
+# ## The map
+#
+# | lesson | the question |
+# |---|---|
+# | **00 Start here** | How do I read a live figure, and what does an average hide? |
+# | [01 Vanishing and exploding](01_vanishing_and_exploding.ipynb) | Where does the gradient of a deep network go? |
+#
 # ## How a lesson works
 #
 # 1. You read a short question and **write down a prediction**. A wrong prediction teaches more than
@@ -88,16 +95,17 @@ prediction = None  # for example: prediction = 0
 # Move `factors`, then `spread`. Click a slider and use the arrow keys for small steps.
 #
 # - The **blue line** is measured: the median of all runs. The **blue band** holds 90 % of them.
-# - The **dashed line** is theory, computed from a formula and not from the runs. The dotted lines
-#   are the band that theory predicts.
+# - The **dashed orange line** is theory, computed from a formula and not from the runs. The dotted
+#   orange lines are the band that theory predicts.
+# - The **green line** is the mean of all runs. Theory says that it stays at 1, the black dots.
 # - The **grey lines** are the setting before your last move, so you can compare.
 # - The line of text under the picture says the same in words.
 
 # %%
+start = {"factors": factors, "spread": spread, "seed": seed}
+
 figure = live(
-    partial(
-        lesson.measure_product, factors=factors, spread=spread, seed=seed, prediction=prediction
-    ),
+    partial(lesson.measure_product, **start, prediction=prediction),
     lesson.draw_product,
     factors=(1, 200),
     spread=(0.0, 0.99, 0.01),
@@ -126,15 +134,9 @@ mean, variance = uniform_log_moments(0.5)
 many = lesson.measure_product(factors=100, spread=0.5, runs=1000, seed=seed)
 logs = np.log(10) * many.log10[:, -1]
 
-error = np.sqrt(variance / 100 / 1000)
+error = 4 * np.sqrt(variance / 100 / 1000)
 measured = logs.mean() / 100
-claim(
-    "one factor adds -0.045 to ln(product)",
-    measured,
-    equals=mean,
-    within=4 * error,
-    source="calculus",
-)
+claim("a factor adds -0.045 to ln(product)", measured, equals=mean, within=error, source="calculus")
 
 spread_of_runs = logs.std() / np.sqrt(100 * variance)
 claim("runs spread like sqrt(n Var ln X)", spread_of_runs, equals=1, within=0.1, source="calculus")
@@ -171,7 +173,7 @@ claim("the mean of 1000 long products is far below 1", 10 ** long.average[-1], b
 # %% [markdown]
 # This is the whole course in one picture. A gradient on its way back through a network is a product
 # of many factors, one for each layer or time step. Next you will see it happen in numbers, in
-# matrices and in a network that reads digits: open **01 Vanishing and exploding**.
+# matrices and in a network that reads digits: open [01 Vanishing and exploding](01_vanishing_and_exploding.ipynb).
 #
 # ## Exercise
 #

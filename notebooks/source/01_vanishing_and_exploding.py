@@ -236,10 +236,10 @@ live(
 # and $\sqrt{1/3}$ is the default of `nn.Linear`.
 
 # %%
-tanh, gelu = [("tanh", 0.8), ("tanh", 1.5)], [("sigmoid", 1.0), ("gelu", 1.0)]
-schemes = ("he", "xavier", "default")
-relu = [("relu", math.sqrt(theory.weight_variance_of(scheme))) for scheme in schemes]
-for name, scale in tanh + gelu + relu:
+cases = [("sigmoid", 1.0), ("tanh", 0.8), ("tanh", 1.5), ("gelu", 1.0)]
+for scheme in ("he", "xavier", "default"):
+    cases.append(("relu", math.sqrt(theory.weight_variance_of(scheme))))
+for name, scale in cases:
     net = lesson.measure_network(40, scale, name, width=256, first_seed=first_seed)
     root = net.predicted_per_layer
     sentence = f"{name} at weight scale {scale:.3g}: a factor {root:.3f} per layer"

@@ -122,6 +122,17 @@ def test_a_lesson_is_short_and_whole(source):
     assert len(re.findall(r"^# \d\.", remember, re.MULTILINE)) == 5
 
 
+def test_links_between_lessons_lead_somewhere(source):
+    for target in re.findall(r"\]\(([^)]+\.ipynb)\)", source.read_text(encoding="utf-8")):
+        assert (NOTEBOOKS / target).is_file(), target
+
+
+def test_the_map_leads_to_every_lesson():
+    first = SOURCES[0].read_text(encoding="utf-8")
+    for path in SOURCES[1:]:
+        assert f"({path.stem}.ipynb)" in first
+
+
 def test_a_lesson_has_parameters_with_a_seed(source):
     (text,) = [text for header, text in cells(source) if 'tags=["parameters"]' in header]
     assert re.search(r"^seed = 0$", text, re.MULTILINE)
