@@ -236,10 +236,9 @@ live(
 # and $\sqrt{1/3}$ is the default of `nn.Linear`.
 
 # %%
-cases = [("sigmoid", 1.0), ("tanh", 0.8), ("tanh", 1.5), ("gelu", 1.0)]
-for scheme in ("he", "xavier", "default"):
-    cases.append(("relu", math.sqrt(theory.weight_variance_of(scheme))))
-for name, scale in cases:
+variances = [theory.weight_variance_of(scheme) for scheme in ("he", "xavier", "default")]
+relu = [("relu", math.sqrt(variance)) for variance in variances]
+for name, scale in [("sigmoid", 1.0), ("tanh", 0.8), ("tanh", 1.5), ("gelu", 1.0), *relu]:
     net = lesson.measure_network(40, scale, name, width=256, first_seed=first_seed)
     root = net.predicted_per_layer
     sentence = f"{name} at weight scale {scale:.3g}: a factor {root:.3f} per layer"
