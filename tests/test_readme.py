@@ -9,7 +9,9 @@ README = Path(__file__).parents[1] / "README.md"
 def test_the_example_runs_and_its_claim_is_true(capsys):
     (block,) = [
         code
-        for code in re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+        for code in re.findall(
+            r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL
+        )
         if "mlp_signal" in code
     ]
     exec(block, {})
