@@ -58,6 +58,8 @@ def check_number(
         number = float(answer)
     except (TypeError, ValueError):
         return Verdict(False, f"the answer must be a number, got {answer!r}")
+    if math.isnan(number):
+        return Verdict(False, f"the answer is NaN: the logarithm of a negative number? {hint}")
     if math.isclose(number, expected, rel_tol=within):
         return Verdict(True, f"{number:.6g}")
     for wrong, why in (mistakes or {}).items():

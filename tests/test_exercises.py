@@ -21,7 +21,7 @@ def number(answer):
         (50, False, "you halved it"),
         (102, False, "102 is too high. Try again."),
         (-3, False, "-3 is too low"),
-        (math.nan, False, "nan is"),
+        (math.nan, False, "the answer is NaN"),
         ("many", False, "must be a number, got 'many'"),
         ([1, 2], False, "must be a number"),
     ],

@@ -82,7 +82,7 @@ def measure_product(
     seed
         Of the random numbers.
     prediction
-        log10 of what the learner expects, drawn as a star.
+        log10 of what the learner expects of 100 factors at spread 0.5, drawn as a star there.
     """
     if factors < 1:
         raise ValueError(f"factors must be 1 or more, got {factors}")
@@ -93,7 +93,8 @@ def measure_product(
     length = int(snap_up(factors))
     noise = np.stack([_noise(seed, run, length)[:factors] for run in range(runs)])
     log10 = np.cumsum(np.log10(1 + spread * noise), axis=1)
-    return Product(spread, np.hstack([np.zeros((runs, 1)), log10]), prediction)
+    asked = factors == 100 and math.isclose(spread, 0.5)
+    return Product(spread, np.hstack([np.zeros((runs, 1)), log10]), prediction if asked else None)
 
 
 @lru_cache(maxsize=4096)
@@ -140,7 +141,7 @@ def _moments(result: Product) -> list[tuple[int, float]]:
 
 def check_factors(answer: Any) -> Verdict:
     """Check how many factors bring the typical product below 1e-6 at spread 0.5."""
-    mean, variance = uniform_log_moments(0.5)
+    mean, _ = uniform_log_moments(0.5)
     expected = math.ceil(-6 * math.log(10) / mean)
     return check_number(
         answer,
@@ -150,9 +151,6 @@ def check_factors(answer: Any) -> Verdict:
             math.ceil(-6 / mean): "6 decades are 6 * ln(10) in the natural logarithm.",
             -expected: "the sign: both logarithms are negative, so their ratio is positive.",
             6 / abs(math.log10(0.5)): "the typical factor is not the smallest one, 0.5.",
-            -6 * math.log(10) / (mean - 1.645 * math.sqrt(variance)): (
-                "that is an unlucky run; the exercise asks for the typical one."
-            ),
         },
         hint="One factor changes ln(product) by E ln X on average; 1e-6 is ln(1e-6) away.",
     )

@@ -236,6 +236,8 @@ class Panel:
                 (ghost,) = self.axes.plot([], [], color=GHOST, zorder=1.5)
                 ghost.set_linestyle(model.get_linestyle())
                 ghost.set_linewidth(model.get_linewidth())
+                # A rule across the panel has one axis in data and the other in axes coordinates.
+                ghost.set_transform(model.get_transform())
                 ghost.set_animated(True)
                 self._ghosts[key] = ghost
             self._ghosts[key].set_data(x, y)

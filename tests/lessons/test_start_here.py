@@ -74,6 +74,12 @@ def test_bad_settings_get_one_sentence(settings, sentence):
         lesson.measure_product(**settings)
 
 
+def test_a_prediction_is_shown_only_where_it_was_asked_for():
+    assert lesson.measure_product(prediction=-2).prediction == -2
+    assert lesson.measure_product(factors=101, prediction=-2).prediction is None
+    assert lesson.measure_product(spread=0.6, prediction=-2).prediction is None
+
+
 MEAN, VARIANCE = uniform_log_moments(0.5)
 
 

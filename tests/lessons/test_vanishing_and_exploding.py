@@ -75,6 +75,22 @@ def test_bad_networks_get_one_sentence(settings, sentence):
         lesson.measure_network(**settings)
 
 
+@pytest.mark.parametrize(
+    ("measure", "asked", "other"),
+    [
+        (lesson.measure_chain, {}, {"weight": 1.4}),
+        (lesson.measure_chain, {"depth": 300}, {"dtype": "float16"}),
+        (lesson.measure_matrices, {}, {"width": 4}),
+        (lesson.measure_matrices, {"weight_scale": 1 + 1e-15}, {"weight_scale": 1.1}),
+        (lesson.measure_network, {"activation": "sigmoid"}, {"activation": "tanh"}),
+        (lesson.measure_network, {"activation": "sigmoid", "width": 16}, {"depth": 49}),
+    ],
+)
+def test_a_prediction_is_shown_only_where_it_was_asked_for(measure, asked, other):
+    assert measure(**asked, prediction=-3).prediction == -3
+    assert measure(**{**asked, **other}, prediction=-3).prediction is None
+
+
 def test_digits_are_real_and_scaled_to_one():
     digits = lesson.digit_batch(32)
     assert digits.shape == (32, 64)
@@ -103,6 +119,7 @@ def test_predicted_and_measured_factors_use_the_same_layers():
         (lambda s: s**2 / 2, False, "take its root"),
         (lambda s: s, False, "half of the ReLUs are off"),
         (lambda s: s / 2, False, "belongs under the root"),
+        (lambda s: math.sqrt(s / 2), False, "chi takes the weight *variance*"),
         (lambda s: 3 * s, False, "should be"),
     ],
 )
@@ -119,6 +136,8 @@ def test_the_first_exercise(function, right, said):
         (..., False, "replace the dots"),
         (theory.critical_weight_variance("tanh", 0.3**2), False, "weight *variance*"),
         (math.sqrt(theory.critical_weight_variance("tanh", 0.3)), False, "square of the bias"),
+        (theory.critical_weight_variance("tanh", 0.3), False, "square the bias scale first"),
+        (math.nan, False, "NaN"),
         (1.0, False, "without biases"),
         (5.0, False, "too high"),
     ],

@@ -154,6 +154,20 @@ def test_ghosts_stand_behind_in_grey():
     assert np.array_equal(pixels(canvas.png()), plain)
 
 
+def test_the_ghost_of_a_rule_crosses_the_panel():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    panel.begin()
+    panel.set(xlim=(0, 10), ylim=(-50, 50))
+    panel.vline("v", 3)
+    panel.end()
+    panel.haunt({"v": ([7, 7], [0, 1])})
+    canvas.png()
+    ghost = panel._ghosts["v"].get_window_extent()
+    frame = panel.axes.get_window_extent()
+    assert ghost.height == pytest.approx(frame.height, rel=0.05)
+
+
 def test_rules_move():
     canvas = Canvas("A", (300, 200), 1.0)
     panel = canvas.panels["A"]
