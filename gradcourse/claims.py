@@ -53,7 +53,9 @@ class Claim:
         mark = "✓" if self.true else "✗ FALSE:"
         source = f"; {self.source}" if self.source else ""
         sentence = f"{mark} {self.sentence}"
-        numbers = f"[measured {_number(self.measured)}; expected {self.expected}{source}]"
+        # Four digits can hide by how little a claim is false.
+        measured = _number(self.measured) if self.true else f"{self.measured:.9g}"
+        numbers = f"[measured {measured}; expected {self.expected}{source}]"
         # A projected notebook is about this wide, and would break a longer line inside a word.
         fits = len(sentence) + len(numbers) + 2 <= 88
         return f"{sentence}  {numbers}" if fits else f"{sentence}\n  {numbers}"

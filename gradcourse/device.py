@@ -44,7 +44,7 @@ def explain_device(device: str | torch.device | None = None) -> tuple[torch.devi
 def _checked(device: str | torch.device, origin: str) -> torch.device:
     try:
         chosen = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise ValueError(f"{origin} must be cpu, cuda, cuda:N or mps, got {device!r}") from None
     available = {
         "cpu": True,

@@ -56,8 +56,8 @@ def check_number(
         return Verdict(False, f"replace the dots by your answer. {hint}")
     try:
         number = float(answer)
-    except (TypeError, ValueError):
-        return Verdict(False, f"the answer must be a number, got {answer!r}")
+    except (TypeError, ValueError, OverflowError):
+        return Verdict(False, f"the answer must be a number, got {repr(answer)[:60]}")
     if math.isnan(number):
         return Verdict(False, f"the answer is NaN: the logarithm of a negative number? {hint}")
     if math.isclose(number, expected, rel_tol=within):
@@ -106,7 +106,7 @@ def check_function(
             return Verdict(False, f"{call} returns nothing. {hint}")
         try:
             answers.append(float(answer))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return Verdict(False, f"{call} must return a number, got {answer!r}")
     if _agree(answers, expected, cases, within):
         return Verdict(True, f"{name} agrees in all {len(cases)} cases")

@@ -24,6 +24,7 @@ def number(answer):
         (math.nan, False, "the answer is NaN"),
         ("many", False, "must be a number, got 'many'"),
         ([1, 2], False, "must be a number"),
+        (10**400, False, "must be a number"),
     ],
 )
 def test_check_number(answer, right, said):

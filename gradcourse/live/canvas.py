@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from gradcourse.live.panel import Panel
-from gradcourse.live.style import RC
+from gradcourse.live.style import styled
 
 __all__ = ["Canvas", "sentence_png"]
 
@@ -38,9 +38,14 @@ class Canvas:
     def __init__(
         self, mosaic: str | Sequence[Any], size: tuple[int, int] = (900, 420), scale: float = 1.5
     ) -> None:
+        if not (len(size) == 2 and min(size) >= 50 and 0.1 <= scale <= 10):
+            raise ValueError(
+                f"size must be (width, height) of 50 pixels or more and scale between 0.1 and 10, "
+                f"got {size} and {scale}"
+            )
         self.size = size
         self.scale = scale
-        with matplotlib.rc_context(RC):
+        with styled():
             self.figure = Figure(
                 figsize=(size[0] / DOTS_PER_INCH, size[1] / DOTS_PER_INCH),
                 dpi=DOTS_PER_INCH * scale,
@@ -48,6 +53,8 @@ class Canvas:
             )
             self._agg: Any = FigureCanvasAgg(self.figure)
             axes = self.figure.subplot_mosaic(mosaic)  # type: ignore[arg-type]
+        if not axes:
+            raise ValueError(f"panels must name at least one panel, got {mosaic!r}")
         self.panels = {str(name): Panel(ax) for name, ax in axes.items()}
         self._background: Any = None
         self.full_redraws = 0
@@ -56,10 +63,18 @@ class Canvas:
         """Let ``draw`` describe ``result`` on the panel, or on the dict of panels if several."""
         for panel in self.panels.values():
             panel.begin()
-        with matplotlib.rc_context(RC):
-            draw(result, next(iter(self.panels.values())) if len(self.panels) == 1 else self.panels)
+        draw(result, next(iter(self.panels.values())) if len(self.panels) == 1 else self.panels)
         for panel in self.panels.values():
             panel.end()
+
+    def lines(self) -> dict[str, Any]:
+        """Return the data of every visible line, by panel and key."""
+        return {name: panel.lines() for name, panel in self.panels.items()}
+
+    def haunt(self, lines: Mapping[str, Any]) -> None:
+        """Show earlier lines, by panel and key, as grey ghosts; none where there are none."""
+        for name, panel in self.panels.items():
+            panel.haunt(lines.get(name, {}))
 
     def png(self) -> bytes:
         """Return the picture as PNG bytes, redrawing the fixed parts only if they changed."""
@@ -72,7 +87,7 @@ class Canvas:
         return _encode(np.asarray(self._agg.buffer_rgba()))
 
     def _draw_background(self) -> None:
-        with matplotlib.rc_context(RC):
+        with styled():
             self._draw_legend()
             self._agg.draw()
         self._background = self._agg.copy_from_bbox(self.figure.bbox)
@@ -106,28 +121,33 @@ class Canvas:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Save the picture in the format of the file's ending (png, svg, pdf)."""
-        with matplotlib.rc_context(RC):
+        with styled():
             self._draw_legend()
             self.figure.savefig(path)
+        # Another renderer has solved the layout its own way; the next picture solves it again.
+        self._background = None
 
 
 def sentence_png(words: str, size: tuple[int, int], scale: float = 1.0) -> bytes:
     """Return a picture of the same size that says one sentence instead."""
-    figure = Figure(
-        figsize=(size[0] / DOTS_PER_INCH, size[1] / DOTS_PER_INCH), dpi=DOTS_PER_INCH * scale
-    )
-    canvas: Any = FigureCanvasAgg(figure)
-    figure.text(
-        0.5,
-        0.5,
-        textwrap.fill(words, max(20, size[0] // 13)),
-        ha="center",
-        va="center",
-        fontsize=15,
-        color="#8A2B00",
-        parse_math=False,
-    )
-    canvas.draw()
+    with styled(), warnings.catch_warnings():
+        # A message may hold letters that the font has not; a box in their place will do.
+        warnings.simplefilter("ignore")
+        figure = Figure(
+            figsize=(size[0] / DOTS_PER_INCH, size[1] / DOTS_PER_INCH), dpi=DOTS_PER_INCH * scale
+        )
+        canvas: Any = FigureCanvasAgg(figure)
+        figure.text(
+            0.5,
+            0.5,
+            textwrap.fill(words, max(20, size[0] // 13)),
+            ha="center",
+            va="center",
+            fontsize=15,
+            color="#8A2B00",
+            parse_math=False,
+        )
+        canvas.draw()
     return _encode(np.asarray(canvas.buffer_rgba()))
 
 

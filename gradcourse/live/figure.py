@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -12,13 +13,7 @@ from typing import Any
 import ipywidgets
 
 from gradcourse.live.canvas import Canvas, sentence_png
-from gradcourse.live.controls import (
-    check_value,
-    make_controls,
-    positions,
-    set_continuous,
-    words,
-)
+from gradcourse.live.controls import Control, make_controls, signature, words
 
 __all__ = ["LiveFigure", "live"]
 
@@ -27,9 +22,15 @@ KEEPS_UP = 0.2
 # Changes of one control that follow each other faster than this belong to one drag.
 ONE_GESTURE = 0.7
 PLAY_SECONDS = 8.0
+# What still fits into a picture that says a sentence instead.
+LONGEST_SENTENCE = 400
+OPTIONS = {"panels", "size", "scale", "compare", "play"}
 
 Measure = Callable[..., Any]
 Draw = Callable[[Any, Any], None]
+Lines = dict[str, Any]
+# The settings of an earlier picture, and its lines.
+Ghost = tuple[dict[str, Any], Lines]
 
 
 def live(
@@ -113,10 +114,8 @@ class LiveFigure:
         The exception that the present settings raised, or None.
     summary
         The line of text below the picture.
-    controls
-        The widgets, by name.
     widget
-        Everything together, an ``ipywidgets.VBox``.
+        Everything together, an ``ipywidgets.VBox``, to be put into a layout of your own.
     canvas
         The picture; ``canvas.panels`` holds what is drawn.
     """
@@ -133,37 +132,59 @@ class LiveFigure:
         compare: bool,
         play: str | None,
     ) -> None:
+        taken = sorted(OPTIONS & signature(measure).keys())
+        if taken:
+            raise ValueError(
+                f"measure's argument {taken[0]!r} is the name of an option of live; rename it"
+            )
         self._measure = measure
         self._draw = draw
         self._compare = compare
         self._clock = time.perf_counter
-        self.controls = make_controls(measure, controls)
-        if play is not None and play not in self.controls:
+        self._controls = make_controls(measure, controls)
+        if play is not None and play not in self._controls:
             raise ValueError(
-                f"play must name a control ({', '.join(self.controls) or 'there is none'}), "
+                f"play must name a control ({', '.join(self._controls) or 'there is none'}), "
                 f"got {play!r}"
             )
         self.canvas = Canvas(panels, size, scale)
         self.result: Any = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.summary = ""
         self._start = self.settings
         self._drawn: dict[str, Any] | None = None
-        self._ghost: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self._lines: Lines = {}
+        self._ghost: Ghost | None = None
         self._gesture: tuple[frozenset[str], float] = (frozenset(), -ONE_GESTURE)
-        self._assigning = False
+        self._assigning = 0
         self._make_widget(play)
         self._update()
         if KEEPS_UP <= self._seconds < 1.0:
             # A first run pays for cold caches; only a second one tells what a drag will feel like.
             self._update()
-        for control in self.controls.values():
-            control.observe(self._on_change, names="value")
+        for control in self._controls.values():
+            control.widget.observe(self._on_change, names="value")
+
+    @property
+    def controls(self) -> dict[str, ipywidgets.Widget]:
+        """The widgets, by name."""
+        return {name: control.widget for name, control in self._controls.items()}
 
     @property
     def settings(self) -> dict[str, Any]:
         """The present value of every control, by name."""
-        return {name: control.value for name, control in self.controls.items()}
+        return {name: control.value for name, control in self._controls.items()}
+
+    def positions(self, name: str) -> list[Any]:
+        """Return the values that a play button would step a control through, in order.
+
+        Raises
+        ------
+        ValueError
+            If the control's values have no order, as in a text box.
+        """
+        control = self._controls[name]
+        return [control.position(index) for index in range(control.stops())]
 
     def set(self, **settings: Any) -> None:
         """Move controls, all at once, and measure and draw once.
@@ -172,85 +193,108 @@ class LiveFigure:
         ------
         ValueError
             If a name is no control or a control does not allow the value; nothing is moved then.
+        Exception
+            Whatever ``measure`` or ``draw`` raises; it is shown in the picture's place as well.
         """
         for name in settings:
-            if name not in self.controls:
-                known = ", ".join(self.controls) or "none"
+            if name not in self._controls:
+                known = ", ".join(self._controls) or "none"
                 raise ValueError(f"no control {name!r}; the controls are {known}")
-        checked = {
-            name: check_value(name, self.controls[name], value) for name, value in settings.items()
-        }
-        self._assigning = True
-        try:
-            for name, value in checked.items():
-                self.controls[name].value = value
-        finally:
-            self._assigning = False
+        self._assign({name: self._controls[name].check(value) for name, value in settings.items()})
         self._gesture = (frozenset(), -ONE_GESTURE)
         self._update()
 
     def reset(self) -> None:
         """Return every control to where it started, and forget the ghost."""
-        self.set(**self._start)
-        self._ghost = None
-        self._show()
+        if self._player is not None:
+            for trait in ("playing", "_playing"):
+                if self._player.has_trait(trait):
+                    setattr(self._player, trait, False)
+        self._assign(self._start)
+        self._ghost = self._drawn = None
+        self._update()
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Save the picture; the ending of ``path`` (png, svg, pdf) chooses the format."""
+        """Save the picture; the ending of ``path`` (png, svg, pdf) chooses the format.
+
+        Raises
+        ------
+        ValueError
+            If the present settings have no picture, because they raised an error.
+        """
+        if self.error is not None:
+            raise ValueError(f"there is no picture to save: {self.summary}")
         self.canvas.save(path)
 
-    def _on_change(self, _change: Any) -> None:
-        if not self._assigning:
+    def __repr__(self) -> str:
+        return f"LiveFigure({self.summary})"
+
+    def _assign(self, values: Mapping[str, Any]) -> None:
+        before = {name: self._controls[name].widget.value for name in values}
+        self._assigning += 1
+        try:
+            for name, value in values.items():
+                self._controls[name].assign(value)
+        except Exception:
+            for name, value in before.items():
+                self._controls[name].widget.value = value
+            raise
+        finally:
+            self._assigning -= 1
+
+    def _on_change(self, change: Any) -> None:
+        if self._assigning:
+            return
+        # ipywidgets holds this lock while it takes over a value that the page has sent.
+        from_page = bool(getattr(change["owner"], "_property_lock", None))
+        try:
             self._update()
+        except ValueError:
+            # The reader has the sentence in the picture's place; a caller in Python has nothing.
+            if not from_page:
+                raise
 
     def _update(self) -> None:
         settings = self.settings
         started = time.perf_counter()
         try:
             result = self._measure(**settings)
-            lines = {name: panel.lines() for name, panel in self.canvas.panels.items()}
             self.canvas.describe(self._draw, result)
-        except Exception as error:
+            ghost = self._next_ghost(settings)
+            self.canvas.haunt(ghost[1] if ghost else {})
+            summary = _summarise(result, settings)
+            picture = self.canvas.png()
+        except (Exception, KeyboardInterrupt) as error:
             self._fail(error)
             raise
-        if self._compare:
-            self._remember(settings, lines)
-        self.result, self.error, self._drawn = result, None, settings
-        self._show()
+        self.result, self.error, self.summary = result, None, summary
+        self._drawn, self._ghost, self._lines = settings, ghost, self.canvas.lines()
+        self._image.value = picture
+        before = html.escape(words(ghost[0])) if ghost else ""
+        grey = f"<br><span style='opacity:.7'>grey: {before}</span>" if ghost else ""
+        self._text.value = _status(html.escape(summary) + grey)
         self._seconds = time.perf_counter() - started
-        for control in self.controls.values():
-            set_continuous(control, self._seconds < KEEPS_UP)
+        for control in self._controls.values():
+            control.set_continuous(self._seconds < KEEPS_UP)
 
-    def _remember(self, settings: dict[str, Any], lines: dict[str, Any]) -> None:
-        if self._drawn is None or settings == self._drawn:
-            return
+    def _next_ghost(self, settings: dict[str, Any]) -> Ghost | None:
+        if not self._compare or self._drawn is None or settings == self._drawn:
+            return self._ghost
         moved = frozenset(name for name in settings if settings[name] != self._drawn[name])
         now = self._clock()
         before, last = self._gesture
-        if moved != before or now - last > ONE_GESTURE:
-            self._ghost = (self._drawn, lines)
         self._gesture = (moved, now)
+        goes_on = moved == before and now - last <= ONE_GESTURE
+        return self._ghost if goes_on else (self._drawn, self._lines)
 
-    def _show(self) -> None:
-        ghost_settings, ghost_lines = self._ghost or ({}, {})
-        for name, panel in self.canvas.panels.items():
-            panel.haunt(ghost_lines.get(name, {}))
-        summarise = getattr(self.result, "summary", None)
-        self.summary = str(summarise()) if callable(summarise) else words(self.settings)
-        self._image.value = self.canvas.png()
-        text = html.escape(self.summary)
-        if ghost_settings:
-            text += (
-                f"<br><span style='opacity:.7'>grey: {html.escape(words(ghost_settings))}</span>"
-            )
-        self._text.value = _status(text)
-
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
+        said = " ".join(str(error).split())
+        if not isinstance(error, ValueError) or not said:
+            said = f"{type(error).__name__}: {said}".removesuffix(": ")
         self.error = error
-        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        self.summary = said
-        self._image.value = sentence_png(said, self.canvas.size, self.canvas.scale)
-        self._text.value = _status(html.escape(said))
+        self.summary = textwrap.shorten(said, LONGEST_SENTENCE, placeholder=" …")
+        self._image.value = sentence_png(self.summary, self.canvas.size, self.canvas.scale)
+        self._text.value = _status(html.escape(self.summary))
 
     def _make_widget(self, play: str | None) -> None:
         width = f"{self.canvas.size[0]}px"
@@ -258,17 +302,18 @@ class LiveFigure:
             format="png", layout=ipywidgets.Layout(width="100%", max_width=width, height="auto")
         )
         self._text = ipywidgets.HTML(layout=ipywidgets.Layout(max_width=width))
+        self._player = None if play is None else self._make_player(self._controls[play])
         rows: list[ipywidgets.Widget] = []
-        if self.controls:
+        if self._controls:
             reset = ipywidgets.Button(
                 description="Reset", tooltip="Return every control to where it started"
             )
             reset.layout.width = "5.5em"
             reset.on_click(lambda _button: self.reset())
-            for control in self.controls.values():
-                if control.layout.width is None and hasattr(control, "min"):
-                    control.layout.width = "26em"
-            players = [] if play is None else [self._make_player(play)]
+            for control in self._controls.values():
+                if control.ours and control.ends is not None:
+                    control.widget.layout.width = "26em"
+            players = [] if self._player is None else [self._player]
             rows.append(
                 ipywidgets.Box(
                     [*players, *self.controls.values(), reset],
@@ -279,18 +324,24 @@ class LiveFigure:
             )
         self.widget = ipywidgets.VBox([*rows, self._image, self._text])
 
-    def _make_player(self, name: str) -> ipywidgets.Play:
-        values = positions(self.controls[name])
+    def _make_player(self, control: Control) -> ipywidgets.Play:
+        stops = control.stops()
         player = ipywidgets.Play(
+            value=control.nearest_stop(),
             min=0,
-            max=len(values) - 1,
-            interval=max(80, int(1000 * PLAY_SECONDS / max(1, len(values)))),
+            max=stops - 1,
+            interval=max(80, int(1000 * PLAY_SECONDS / stops)),
         )
 
         def step(change: Any) -> None:
-            self.controls[name].value = values[change["new"]]
+            if change["new"] != control.nearest_stop():
+                control.widget.value = control.position(change["new"])
+
+        def follow(_change: Any) -> None:
+            player.value = control.nearest_stop()
 
         player.observe(step, names="value")
+        control.widget.observe(follow, names="value")
         return player
 
     def _repr_mimebundle_(
@@ -309,6 +360,13 @@ class LiveFigure:
         }
         width, height = self.canvas.size
         return data, {"image/png": {"width": width, "height": height, "alt": self.summary}}
+
+
+def _summarise(result: Any, settings: Mapping[str, Any]) -> str:
+    summary = getattr(result, "summary", None)
+    if summary is None:
+        return words(settings)
+    return str(summary() if callable(summary) else summary)
 
 
 def _status(text: str) -> str:

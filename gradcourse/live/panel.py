@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from gradcourse.live.style import GHOST
+from gradcourse.live.style import GHOST, styled
 
 __all__ = ["Panel", "snap_decades", "snap_up"]
 
@@ -61,11 +61,18 @@ def snap_decades(low: float, high: float) -> tuple[float, float]:
 def snap_up(value: float) -> float:
     """Return the smallest of 10, 15, 20, 30, 40, 50, 60, 80, 100, 150, ... not below ``value``.
 
+    Raises
+    ------
+    ValueError
+        If ``value`` is not finite.
+
     Examples
     --------
     >>> snap_up(37)
     40
     """
+    if not math.isfinite(value):
+        raise ValueError(f"snap_up needs a finite number, got {value}")
     decade = 10
     while True:
         for step in (1, 1.5, 2, 3, 4, 5, 6, 8):
@@ -78,16 +85,18 @@ class Panel:
     """One set of axes. The attribute ``axes`` is matplotlib's own.
 
     Artists are named by a key. Every ``style`` is passed to matplotlib when the artist is made;
-    later calls change its data only.
+    later calls change its data only. A key belongs to one kind of artist.
     """
 
     def __init__(self, axes: Axes) -> None:
         self.axes = axes
         self.stale = True
         self._artists: dict[str, Artist] = {}
+        self._kinds: dict[str, str] = {}
         self._ghosts: dict[str, Line2D] = {}
         self._described: set[str] = set()
         self._applied: dict[str, Any] = {}
+        self._limits: tuple[float, ...] = ()
 
     def set(self, **properties: Any) -> None:
         """Set properties of the axes (``title``, ``xlabel``, ``xlim``, ...), as ``Axes.set``.
@@ -97,12 +106,17 @@ class Panel:
         changed = {
             name: value
             for name, value in properties.items()
-            if name not in self._applied or self._applied[name] != value
+            if name not in self._applied or not np.array_equal(self._applied[name], value)
         }
-        if changed:
+        if not changed:
+            return
+        self.stale = True
+        for name in changed:
+            # Forgotten first: what matplotlib refuses half-way must be set again next time.
+            self._applied.pop(name, None)
+        with styled():
             self.axes.set(**changed)
-            self._applied.update(changed)
-            self.stale = True
+        self._applied.update(changed)
 
     def decades(self, axis: str, low: float, high: float) -> None:
         """Show exponents from ``low`` to ``high`` as powers of ten on axis ``"x"`` or ``"y"``.
@@ -128,21 +142,27 @@ class Panel:
         x, y = _finite(x), _finite(y)
         if x.shape != y.shape:
             raise ValueError(f"line {key!r} needs as many x as y, got {x.size} and {y.size}")
-        artist = self._artists.get(key)
+        artist = self._known(key, "line")
         if artist is None:
-            (artist,) = self.axes.plot(x, y, **style)
+            with styled():
+                (artist,) = self.axes.plot(x, y, **style)
             self._adopt(key, artist)
         else:
             assert isinstance(artist, Line2D)
             artist.set_data(x, y)
+        if "marker" not in style:
+            # A line through one point has no length, and would not be seen.
+            alone = np.isfinite(x + y).sum() == 1
+            artist.set_marker("o" if alone else "None")
         self._show(key)
 
     def band(self, key: str, x: ArrayLike, low: ArrayLike, high: ArrayLike, **style: Any) -> None:
         """Fill between two lines of shape (points,), or move the band."""
         x, low, high = _finite(x), _finite(low), _finite(high)
-        artist = self._artists.get(key)
+        artist = self._known(key, "band")
         if artist is None:
-            artist = self.axes.fill_between(x, low, high, **{"linewidth": 0, **style})
+            with styled():
+                artist = self.axes.fill_between(x, low, high, **{"linewidth": 0, **style})
             self._adopt(key, artist)
         else:
             assert isinstance(artist, FillBetweenPolyCollection)
@@ -158,10 +178,11 @@ class Panel:
         self._rule(key, "y", y, style)
 
     def _rule(self, key: str, axis: str, position: float, style: Mapping[str, Any]) -> None:
-        artist = self._artists.get(key)
+        artist = self._known(key, "vline" if axis == "x" else "hline")
         if artist is None:
             make = self.axes.axvline if axis == "x" else self.axes.axhline
-            artist = make(position, **style)
+            with styled():
+                artist = make(position, **style)
             self._adopt(key, artist)
         else:
             assert isinstance(artist, Line2D)
@@ -170,9 +191,10 @@ class Panel:
 
     def text(self, key: str, x: float, y: float, words: str, **style: Any) -> None:
         """Write words at a point in data coordinates, or move and change them."""
-        artist = self._artists.get(key)
+        artist = self._known(key, "text")
         if artist is None:
-            artist = self.axes.text(x, y, words, **style)
+            with styled():
+                artist = self.axes.text(x, y, words, **style)
             self._adopt(key, artist)
         else:
             assert isinstance(artist, Text)
@@ -190,9 +212,14 @@ class Panel:
         place
             ``"center"``, or a corner: ``"upper right"``, ``"lower left"``, ...
         """
+        columns = {"left": 0.03, "center": 0.5, "right": 0.97}
+        rows = {"lower": 0.07, "": 0.5, "upper": 0.93}
         vertical, _, horizontal = place.rpartition(" ")
-        x = {"left": 0.03, "center": 0.5, "right": 0.97}[horizontal]
-        y = {"lower": 0.07, "": 0.5, "upper": 0.93}[vertical]
+        if vertical not in rows or horizontal not in columns:
+            raise ValueError(
+                f"place must be center, upper right, lower left and the like, got {place!r}"
+            )
+        x, y = columns[horizontal], rows[vertical]
         self.text(
             f"note {place}",
             x,
@@ -223,6 +250,21 @@ class Panel:
             if key not in self._described and artist.get_visible():
                 artist.set_visible(False)
                 self.stale = self.stale or _in_legend(artist)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Let limits that nobody set follow what is visible, and redraw the axes if they moved."""
+        free = {axis: f"{axis}lim" not in self._applied for axis in "xy"}
+        if any(free.values()):
+            self.axes.relim(visible_only=True)
+            for artist in self._artists.values():
+                if isinstance(artist, FillBetweenPolyCollection) and artist.get_visible():
+                    box = artist.get_datalim(self.axes.transData)
+                    self.axes.update_datalim(box.get_points())
+            self.axes.autoscale_view(scalex=free["x"], scaley=free["y"])
+            limits = (*self.axes.get_xlim(), *self.axes.get_ylim())
+            self.stale = self.stale or limits != self._limits
+            self._limits = limits
 
     def haunt(self, lines: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
         """Show earlier lines, by key, as grey ghosts behind the present ones."""
@@ -233,7 +275,8 @@ class Panel:
             if not isinstance(model, Line2D):
                 continue
             if key not in self._ghosts:
-                (ghost,) = self.axes.plot([], [], color=GHOST, zorder=1.5)
+                with styled():
+                    (ghost,) = self.axes.plot([], [], color=GHOST, zorder=1.5)
                 ghost.set_linestyle(model.get_linestyle())
                 ghost.set_linewidth(model.get_linewidth())
                 # A rule across the panel has one axis in data and the other in axes coordinates.
@@ -251,6 +294,12 @@ class Panel:
     def labelled(self) -> list[Artist]:
         """Return the visible artists that want a line in the legend."""
         return [a for a in self._artists.values() if a.get_visible() and _in_legend(a)]
+
+    def _known(self, key: str, kind: str) -> Artist | None:
+        before = self._kinds.setdefault(key, kind)
+        if before != kind:
+            raise ValueError(f"{key!r} is a {before} already; a {kind} needs a key of its own")
+        return self._artists.get(key)
 
     def _adopt(self, key: str, artist: Artist) -> None:
         # Animated artists stay out of the background that matplotlib draws once.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
-__all__ = ["GHOST", "MEASURED", "PALETTE", "RC", "THEORY"]
+from matplotlib import style
+
+__all__ = ["GHOST", "MEASURED", "PALETTE", "RC", "THEORY", "styled"]
 
 # Okabe & Ito 2008, in the order in which lines should take them.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -34,3 +37,12 @@ RC: dict[Any, Any] = {
     "xtick.labelsize": 12,
     "ytick.labelsize": 12,
 }
+
+
+def styled() -> AbstractContextManager[None]:
+    """Return a context in which matplotlib makes artists in the style of the course.
+
+    It starts from matplotlib's own defaults, so a style that the reader has chosen changes
+    nothing here, and nothing here outlasts the context.
+    """
+    return style.context(["default", RC])

@@ -79,8 +79,9 @@ def test_the_keyboard_moves_a_slider_and_the_picture_follows(open_lesson):
     assert after.shape == before.shape
     assert not np.array_equal(after, before)
 
+    said = words(figure)
     figure.locator("button", has_text="Reset").click()
-    wait_for_other_words(page, figure, words(figure))
+    wait_for_other_words(page, figure, said)
     assert np.array_equal(picture(figure), before)
 
 
@@ -155,8 +156,9 @@ def test_bad_input_from_the_kernel_is_said_in_the_picture_and_recovered(open_les
     wait_for_other_words(page, figure, said)
     assert words(figure) == "depth must not be 4, got 4"
     assert picture(figure).shape == good.shape
+    said = words(figure)
     page.keyboard.press("ArrowLeft")
-    wait_for_other_words(page, figure, words(figure))
+    wait_for_other_words(page, figure, said)
     assert np.array_equal(picture(figure), good)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from gradcourse.live import LiveFigure
-from gradcourse.live.controls import positions
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SOURCES = sorted((NOTEBOOKS / "source").glob("*.py"))
@@ -67,8 +66,8 @@ def drawn(figure):
 def test_every_control_moved_to_its_ends_changes_picture_and_words(figures):
     for figure in figures:
         start = figure.settings
-        for name, control in figure.controls.items():
-            ends = positions(control)
+        for name in figure.controls:
+            ends = figure.positions(name)
             seen = []
             for value in (ends[0], ends[-1]):
                 figure.set(**{name: value})

@@ -5,12 +5,13 @@ import io
 from dataclasses import dataclass
 
 import ipywidgets
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
 from gradcourse.live import LiveFigure, live, log
-from gradcourse.live.controls import positions
+from gradcourse.live.canvas import sentence_png
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def test_it_starts_measured_drawn_and_summarised():
 @pytest.mark.parametrize("name", ["depth", "rate", "kind"])
 def test_every_control_moved_to_its_ends_changes_picture_and_summary(name):
     figure = make()
-    ends = positions(figure.controls[name])
+    ends = figure.positions(name)
     seen = []
     for value in (ends[0], ends[-1]):
         from_the_page(figure.controls[name], value)
@@ -150,9 +151,157 @@ def test_markup_in_a_message_is_shown_as_text():
 
     figure = live(hostile, draw, depth=(1, 9))
     assert "<b>" not in figure._text.value
+    assert '<div role="status"' in figure._text.value
     with pytest.raises(ValueError):
         figure.set(depth=2)
     assert "<img" not in figure._text.value
+
+
+@pytest.mark.parametrize("where", ["summary", "title", "draw"])
+def test_nothing_is_committed_before_everything_has_worked(where):
+    class Result:
+        def __init__(self, a):
+            self.a = a
+
+        def summary(self):
+            if where == "summary" and self.a == 2:
+                raise ValueError("no words for 2")
+            return f"a is {self.a}"
+
+    def draw_result(result, axes):
+        bad = result.a == 2
+        axes.set(xlim=(0, 100 if bad else 1), ylim=(-10, 10))
+        axes.line("line", [0, 1], [0, result.a])
+        if where == "title":
+            axes.set(title=r"$\foo$" if bad else "")
+        if where == "draw" and bad:
+            axes.set(ylim=(0, np.nan))
+
+    figure = live(Result, draw_result, a=(1, 9), compare=True)
+    figure.set(a=1)
+    good = picture(figure)
+    with pytest.raises(ValueError):
+        figure.set(a=2)
+    assert figure.error is not None
+    assert figure.result.a == 1
+    assert not np.array_equal(picture(figure), good)
+    assert "\n" not in figure.summary
+    figure.set(a=3)
+    fresh = live(Result, draw_result, a=(1, 9), compare=True)
+    fresh.set(a=1)
+    fresh.set(a=3)
+    assert figure.error is None
+    assert "grey: a 1" in figure._text.value
+    assert np.array_equal(picture(figure), picture(fresh))
+
+
+def test_a_failed_assignment_moves_nothing_and_leaves_the_figure_alive():
+    def twins(depth=3, number=5):
+        return Power(depth, 0.5, str(number))
+
+    figure = live(twins, draw, depth=(1, 9), number=ipywidgets.IntText(5))
+    with pytest.raises(ValueError, match="number cannot be 'x'"):
+        figure.set(depth=7, number="x")
+    assert figure.settings == {"depth": 3, "number": 5}
+    from_the_page(figure.controls["depth"], 8)
+    assert figure.result.depth == 8
+
+
+def test_two_settings_in_a_row_are_two_gestures():
+    figure = make(compare=True)
+    figure._clock = lambda: 0.0
+    figure.set(depth=30)
+    figure.set(depth=40)
+    assert "grey: depth 30," in figure._text.value
+    figure.set(depth=40)
+    assert "grey: depth 30," in figure._text.value
+
+
+def test_a_page_reads_a_refusal_in_the_picture_and_python_gets_it_raised():
+    figure = make()
+    from_the_page(figure.controls["depth"], 13)
+    assert figure.summary == "depth must not be 13, got 13"
+    figure.set(depth=20)
+    with pytest.raises(ValueError, match="must not be 13"):
+        figure.controls["depth"].value = 13
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError(), "ValueError"),
+        (AssertionError(), "AssertionError"),
+        (ValueError("two\n  lines"), "two lines"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ValueError(r"$\foo$ 폭발"), r"$\foo$ 폭발"),
+    ],
+)
+def test_any_error_is_one_sentence(error, said):
+    def fail(depth=1):
+        if depth == 2:
+            raise error
+        return Power(depth, 0.5, "x")
+
+    figure = live(fail, draw, depth=(1, 9))
+    with pytest.raises(type(error)):
+        figure.set(depth=2)
+    assert figure.summary == said
+    with pytest.raises(ValueError, match="there is no picture to save"):
+        figure.save("never.png")
+
+
+def test_a_long_message_is_cut_and_different_messages_look_different():
+    def fail(depth=1):
+        if depth > 1:
+            raise ValueError(f"{depth} " + "word " * 1000)
+        return Power(depth, 0.5, "x")
+
+    figure = live(fail, draw, depth=(1, 9))
+    seen = []
+    for depth in (2, 3):
+        with pytest.raises(ValueError):
+            figure.set(depth=depth)
+        assert len(figure.summary) <= 400
+        assert figure.summary.endswith(" …")
+        seen.append(picture(figure))
+    assert not np.array_equal(*seen)
+
+
+def test_names_of_options_are_refused_as_arguments():
+    with pytest.raises(ValueError, match="measure's argument 'size' is the name of an option"):
+        live(lambda size=5: size, draw)
+
+
+def test_the_readers_style_changes_nothing_and_is_not_changed():
+    plain = picture(make())
+    sentence = sentence_png("no", (300, 200))
+    with matplotlib.rc_context():
+        matplotlib.style.use("dark_background")
+        matplotlib.rcParams["lines.linewidth"] = 20
+        before = dict(matplotlib.rcParams)
+        figure = make()
+        figure.set(depth=30)
+        figure.set(depth=20)
+        assert np.array_equal(picture(figure), plain)
+        assert sentence_png("no", (300, 200)) == sentence
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_saving_as_another_format_leaves_the_picture_alone(tmp_path):
+    figure = make()
+    before = picture(figure)
+    figure.set(depth=30)
+    figure.save(tmp_path / "one.svg")
+    figure.set(depth=20)
+    assert np.array_equal(picture(figure), before)
+
+
+def test_figures_that_share_a_widget_move_together():
+    shared = ipywidgets.IntSlider(3, 1, 9)
+    one = live(lambda depth: Power(depth, 0.5, "one"), draw, depth=shared)
+    two = live(lambda depth: Power(depth, 0.5, "two"), draw, depth=shared)
+    two.set(depth=7)
+    assert one.result.depth == two.result.depth == 7
 
 
 def test_reset_returns_to_the_start_and_forgets_the_ghost():
@@ -200,6 +349,11 @@ def test_the_play_button_steps_through_its_control():
     from_the_page(player, 30)
     assert figure.settings["depth"] == 31
     assert figure.result.depth == 31
+    figure.set(depth=80)
+    assert player.value == 79
+    figure.reset()
+    assert player.value == 19
+    assert 80 <= player.interval <= 100
     with pytest.raises(ValueError, match=r"play must name a control \(depth, rate, kind\)"):
         make(play="width")
 
@@ -220,6 +374,20 @@ def test_sliders_follow_the_drag_only_when_measure_keeps_up(monkeypatch):
     assert figure.controls["depth"].continuous_update is True
 
 
+def test_the_first_run_is_forgiven_its_cold_caches(monkeypatch):
+    ticks, calls = [0.0], []
+    monkeypatch.setattr("time.perf_counter", lambda: ticks[0])
+
+    def cold(depth=5):
+        ticks[0] += 0.01 if calls else 0.5
+        calls.append(depth)
+        return Power(depth, 0.5, "x")
+
+    figure = live(cold, draw, depth=(1, 100))
+    assert len(calls) == 2
+    assert figure.controls["depth"].continuous_update is True
+
+
 def test_it_displays_a_widget_a_picture_and_text_at_once():
     figure = make()
     data, metadata = figure._repr_mimebundle_()
@@ -228,7 +396,8 @@ def test_it_displays_a_widget_a_picture_and_text_at_once():
     assert np.array_equal(
         np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"])))), picture(figure)
     )
-    assert metadata["image/png"]["alt"] == figure.summary
+    assert metadata["image/png"] == {"alt": figure.summary, "width": 900, "height": 420}
+    assert repr(figure) == "LiveFigure(a: 20 layers at 0.5)"
 
 
 def test_a_figure_without_controls_is_a_picture():

@@ -105,6 +105,124 @@ def test_a_change_of_limits_redraws_the_axes():
     assert canvas.full_redraws == 2
 
 
+def test_limits_that_nobody_set_follow_what_is_visible():
+    def free(panel, y, *, band=False):
+        panel.begin()
+        panel.line("line", [0, 1], [0, y])
+        if band:
+            panel.band("band", [0, 1], [0, 0], [y, 2 * y])
+        panel.end()
+
+    moved = Canvas("A", (300, 200), 1.0)
+    for y, band in ((1, False), (900, False), (50, True)):
+        free(moved.panels["A"], y, band=band)
+        fresh = Canvas("A", (300, 200), 1.0)
+        free(fresh.panels["A"], y, band=band)
+        moved.png()
+        fresh.png()
+        assert moved.panels["A"].axes.get_ylim() == fresh.panels["A"].axes.get_ylim(), y
+        assert moved.panels["A"].axes.get_xlim() == fresh.panels["A"].axes.get_xlim(), y
+    assert moved.panels["A"].axes.get_ylim()[1] >= 100
+    # The ticks were drawn again each time.
+    assert moved.full_redraws == 3
+
+
+def test_a_line_of_one_point_is_seen():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    panel.begin()
+    panel.set(xlim=(0, 2), ylim=(0, 2))
+    panel.end()
+    empty = pixels(canvas.png())
+    seen = []
+    for x in ([1], [1, 1.5], [0.5]):
+        panel.begin()
+        panel.line("line", x, np.ones(len(x)))
+        panel.end()
+        seen.append(pixels(canvas.png()))
+        assert not np.array_equal(seen[-1], empty)
+    assert panel._artists["line"].get_marker() == "o"
+
+
+def test_a_key_belongs_to_one_kind_of_artist():
+    panel = Panel(Figure().subplots())
+    panel.line("a", [0], [0])
+    for describe_again in (
+        lambda: panel.text("a", 0, 0, "words"),
+        lambda: panel.band("a", [0], [0], [1]),
+        lambda: panel.vline("a", 0),
+    ):
+        with pytest.raises(ValueError, match=r"'a' is a line already; a .* needs a key of its own"):
+            describe_again()
+
+
+def test_properties_may_be_arrays():
+    canvas = Canvas("A", (300, 200), 1.0)
+    for _ in range(2):
+        canvas.panels["A"].set(xticks=np.array([0, 0.5, 1]))
+        canvas.png()
+    assert canvas.full_redraws == 1
+
+
+@pytest.mark.parametrize("place", ["middle", "upper", "center left ", "left upper"])
+def test_a_note_needs_a_place_there_is(place):
+    with pytest.raises(ValueError, match="place must be center, upper right"):
+        Panel(Figure().subplots()).note("words", place)
+
+
+def test_notes_differ_by_words_and_place():
+    seen = set()
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    for words in ("one", "two"):
+        for place in ("center", "upper right", "lower left"):
+            panel.begin()
+            panel.note(words, place)
+            panel.end()
+            seen.add(canvas.png())
+    assert len(seen) == 6
+
+
+@pytest.mark.parametrize(
+    ("mosaic", "size", "scale"),
+    [("A", (0, 200), 1.0), ("A", (300, 200), 0.0), ("A", (300,), 1.0), ("", (300, 200), 1.0)],
+)
+def test_a_canvas_needs_a_size_and_a_panel(mosaic, size, scale):
+    with pytest.raises(ValueError, match="must"):
+        Canvas(mosaic, size, scale)
+
+
+def test_snap_up_refuses_what_has_no_next_number():
+    with pytest.raises(ValueError, match="finite number, got inf"):
+        snap_up(math.inf)
+
+
+def test_hidden_lines_are_neither_listed_nor_in_the_legend():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    describe(panel, [0, 1, 2])
+    canvas.png()
+    panel.begin()
+    panel.end()
+    canvas.png()
+    assert panel.lines() == {}
+    assert not canvas.figure.legends
+
+
+def test_the_legend_shows_its_colours_and_fits_the_picture():
+    canvas = Canvas("A", (400, 300), 1.0)
+    panel = canvas.panels["A"]
+    panel.begin()
+    for index in range(8):
+        panel.line(f"line {index}", [0, 1], [9, 9], color="#FF0000", label=f"a long label {index}")
+    panel.set(xlim=(0, 1), ylim=(0, 1))
+    panel.end()
+    image = pixels(canvas.png())
+    assert (image == [255, 0, 0]).all(axis=2).any()
+    (legend,) = canvas.figure.legends
+    assert legend.get_window_extent().width < 400
+
+
 def test_values_that_are_not_finite_leave_a_gap():
     panel = Panel(Figure().subplots())
     panel.line("line", [0, 1, 2], [0, np.inf, -np.inf])
@@ -150,6 +268,11 @@ def test_ghosts_stand_behind_in_grey():
     panel.haunt({"line": ([0, 1, 2], [0, -2, -4]), "unknown": ([0], [0])})
     haunted = pixels(canvas.png())
     assert not np.array_equal(plain, haunted)
+    # Only white paper turns grey: what was drawn before still lies above.
+    changed = (plain != haunted).any(axis=2)
+    assert (haunted[changed].max(axis=1) - haunted[changed].min(axis=1)).max() < 20
+    panel.haunt({"line": ([0, 1, 2], [0, 1, 2])})
+    assert np.abs(pixels(canvas.png()).astype(int) - plain).max() < 170
     panel.haunt({})
     assert np.array_equal(pixels(canvas.png()), plain)
 
