@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Verdict", "check_function", "check_number"]
+__all__ = ["Verdict", "as_prediction", "check_function", "check_number"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,6 +27,23 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"{'✓ right:' if self.right else '… not yet:'} {self.words}".rstrip()
+
+
+def as_prediction(value: Any) -> float | None:
+    """Return what the learner predicts as a number; ``None`` and ``...`` mean no prediction yet.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, or too large to be drawn.
+    """
+    if value is None or value is ...:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e6:
+        return float(value)
+    raise ValueError(
+        f"prediction must be a number up to a million, or None, got {repr(value)[:60]}"
+    )
 
 
 def check_number(

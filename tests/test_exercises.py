@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gradcourse.exercises import check_function, check_number
+from gradcourse.exercises import as_prediction, check_function, check_number
 
 
 def number(answer):
@@ -60,3 +60,16 @@ def test_check_function(function, right, said):
     )
     assert bool(verdict) is right
     assert said in repr(verdict)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, None), (..., None), (3, 3.0), (-2.5, -2.5), (1e6, 1e6)]
+)
+def test_a_prediction_is_a_number_or_nothing_yet(value, expected):
+    assert as_prediction(value) == expected
+
+
+@pytest.mark.parametrize("value", ["219", math.inf, math.nan, 10**400, True, [1]])
+def test_anything_else_is_no_prediction(value):
+    with pytest.raises(ValueError, match="prediction must be a number up to a million, or None"):
+        as_prediction(value)

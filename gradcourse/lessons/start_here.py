@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcourse.exercises import Verdict, check_number
+from gradcourse.exercises import Verdict, as_prediction, check_number
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel, snap_up
 from gradcourse.theory import uniform_log_moments
 
@@ -94,7 +94,11 @@ def measure_product(
     noise = np.stack([_noise(seed, run, length)[:factors] for run in range(runs)])
     log10 = np.cumsum(np.log10(1 + spread * noise), axis=1)
     asked = factors == 100 and math.isclose(spread, 0.5)
-    return Product(spread, np.hstack([np.zeros((runs, 1)), log10]), prediction if asked else None)
+    return Product(
+        spread,
+        np.hstack([np.zeros((runs, 1)), log10]),
+        as_prediction(prediction) if asked else None,
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gradcourse import theory
-from gradcourse.exercises import Verdict, check_function, check_number
+from gradcourse.exercises import Verdict, as_prediction, check_function, check_number
 from gradcourse.live import MEASURED, THEORY, Panel, snap_up
 from gradcourse.signals import MLPSignal, ProductSignal, mlp_signal, product_signal
 from gradcourse.tasks import digits
@@ -141,7 +141,7 @@ def measure_chain(
     with np.errstate(divide="ignore"):
         log10 = np.log10(torch.stack(products).double().numpy())
     asked = math.isclose(weight, 1.5) and dtype == "float32"
-    return Chain(weight, dtype, log10, prediction if asked else None)
+    return Chain(weight, dtype, log10, as_prediction(prediction) if asked else None)
 
 
 def draw_chain(result: Chain, axes: Panel) -> None:
@@ -251,9 +251,8 @@ def measure_matrices(
     typical = steps * mean / math.log(10)
     reach = 1.645 * np.sqrt(steps * variance) / math.log(10)
     asked = (width, depth, kind) == (8, 100, "Gaussian") and math.isclose(weight_scale, 1)
-    if not asked:
-        prediction = None
-    return Matrices(signal, typical, typical - reach, typical + reach, mean_square, prediction)
+    guess = as_prediction(prediction) if asked else None
+    return Matrices(signal, typical, typical - reach, typical + reach, mean_square, guess)
 
 
 def draw_matrices(result: Matrices, axes: Panel) -> None:
@@ -379,7 +378,7 @@ def measure_network(
         activation, depth, weight_scale**2, input_ratio=inputs.shape[1] / width
     )
     asked = (depth, activation) == (50, "sigmoid") and math.isclose(weight_scale, 1)
-    return Network(signal, predicted, prediction if asked else None)
+    return Network(signal, predicted, as_prediction(prediction) if asked else None)
 
 
 def draw_network(result: Network, axes: dict[str, Panel]) -> None:

@@ -146,7 +146,7 @@ class Control:
             span = self.widget.max - self.widget.min
         else:
             span = self.ends[1] - self.ends[0]
-        steps = float(span) / self.widget.step
+        steps: float = span / self.widget.step
         return min(MOST_POSITIONS, math.ceil(steps - 1e-9) + 1)
 
     def nearest_stop(self) -> int:
@@ -294,7 +294,9 @@ def _widget(name: str, abbreviation: Any) -> ipywidgets.Widget:
 
 
 def _checked_range(name: str, ends: tuple[Any, ...]) -> tuple[float, ...]:
-    numbers = all(isinstance(end, Real) and end is not True and math.isfinite(end) for end in ends)
+    numbers = all(
+        not isinstance(end, bool) and isinstance(end, Real) and math.isfinite(end) for end in ends
+    )
     if not numbers or len(ends) not in (2, 3) or not ends[0] < ends[1]:
         raise ValueError(
             f"the control for {name!r} must be (min, max) or (min, max, step) in finite "
