@@ -126,17 +126,7 @@ def draw_product(result: Product, axes: Panel) -> None:
     axes.line("theory high", steps, steps * mean + 1.645 * np.sqrt(steps * variance), **edge)
     axes.line("theory low", steps, steps * mean - 1.645 * np.sqrt(steps * variance), **edge)
     if result.prediction is not None:
-        axes.line(
-            "prediction",
-            [result.factors],
-            [result.prediction],
-            color="black",
-            marker="*",
-            ms=16,
-            ls="",
-            clip_on=False,
-            label="your prediction",
-        )
+        axes.mark("prediction", result.factors, result.prediction, "your prediction")
 
 
 def _moments(result: Product) -> list[tuple[int, float]]:

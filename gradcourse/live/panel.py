@@ -189,6 +189,11 @@ class Panel:
             getattr(artist, f"set_{axis}data")([position, position])
         self._show(key)
 
+    def mark(self, key: str, x: float, y: float, label: str) -> None:
+        """Mark one point with a star above everything else, or move the star."""
+        style = {"color": "black", "marker": "*", "ms": 16, "ls": "", "zorder": 5}
+        self.line(key, [x], [y], clip_on=False, label=label, **style)
+
     def text(self, key: str, x: float, y: float, words: str, **style: Any) -> None:
         """Write words at a point in data coordinates, or move and change them."""
         artist = self._known(key, "text")

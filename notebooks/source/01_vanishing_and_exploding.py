@@ -38,6 +38,7 @@ from torch import nn
 from gradcourse import claim, theory
 from gradcourse.lessons import vanishing_and_exploding as lesson
 from gradcourse.live import live
+from gradcourse.signals import mlp_signal
 
 # %% tags=["parameters"]
 depth = 50
@@ -301,7 +302,7 @@ exact, kept = 10 ** bare.predicted.log10_gradient[0], 10 ** bare.signal.median()
 claim("without biases 50 layers keep an eighth", kept, equals=exact, within=0.03)
 
 inputs, scales = lesson.digit_batch(seed=first_seed), (math.sqrt(edge), math.sqrt(0.05))
-kept = 10 ** lesson.mlp_signal(inputs, "tanh", 256, 50, *scales, first_seed=first_seed).median()[0]
+kept = 10 ** mlp_signal(inputs, "tanh", 256, 50, *scales, first_seed=first_seed).median()[0]
 exact = 10 ** theory.mean_field_profile("tanh", 50, edge, 0.05).log10_gradient[0]
 claim("with biases they keep two thirds", kept, equals=exact, within=0.25, source="Schoenholz 2017")
 
