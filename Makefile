@@ -25,7 +25,7 @@ help:  ## show this list
 	@echo "make clean            remove the environment and caches; your notebooks stay"
 	@echo
 	@echo "PYTHON=python3.12 chooses the Python, VENV=folder the environment, ARGS='...' adds options,"
-	@echo "as in: make lab ARGS='--port 8900 --no-browser'   make test ARGS='tests/test_cli.py -x'"
+	@echo "as in: make lab ARGS='--port 8900 --no-browser'   make test ARGS='tests/cli -x'"
 
 lab:
 	@tools/environment.sh test
