@@ -8,6 +8,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from gradcourse.checks import at_least_zero
+
 __all__ = ["mean_field_"]
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -45,8 +47,7 @@ def mean_field_(
     2
     """
     for name, scale in (("weight_scale", weight_scale), ("bias_scale", bias_scale)):
-        if not 0 <= scale < math.inf:
-            raise ValueError(f"{name} must be a finite number, 0 or more, got {scale:g}")
+        at_least_zero(name, scale)
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             std = weight_scale / math.sqrt(layer.in_features)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gradcourse.checks import at_least
+
 __all__ = ["ACTIVATION_NAMES", "MLP", "activation_module"]
 
 
@@ -94,8 +96,7 @@ class MLP(nn.Sequential):
         if out_features is not None:
             sizes["out_features"] = out_features
         for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} must be 1 or more, got {size}")
+            at_least(1, name, size)
         layers: list[nn.Module] = []
         for layer in range(depth):
             fan_in = width if layer else in_features

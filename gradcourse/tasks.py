@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradcourse.checks import at_least
+
 __all__ = ["digits"]
 
 
@@ -44,8 +46,7 @@ def digits(batch: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
         return inputs.clone(), labels.clone()
     if not 1 <= batch <= len(labels):
         raise ValueError(f"batch must be between 1 and {len(labels)}, got {batch}")
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more, got {seed}")
+    seed = at_least(0, "seed", seed)
     drawn = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels))[:batch])
     return inputs[drawn], labels[drawn]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcourse.checks import at_least
 from gradcourse.exercises import Verdict, as_prediction, check_number
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel, snap_up
 from gradcourse.theory import uniform_log_moments
@@ -84,10 +85,7 @@ def measure_product(
     prediction
         log10 of what the learner expects of 100 factors at spread 0.5, drawn as a star there.
     """
-    if factors < 1:
-        raise ValueError(f"factors must be 1 or more, got {factors}")
-    if runs < 1:
-        raise ValueError(f"runs must be 1 or more, got {runs}")
+    factors, runs = at_least(1, "factors", factors), at_least(1, "runs", runs)
     if not 0 <= spread <= 0.99:
         raise ValueError(f"spread must be between 0 and 0.99, got {spread}")
     length = int(snap_up(factors))

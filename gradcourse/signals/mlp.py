@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradcourse.checks import at_least, between
 from gradcourse.device import choose_device
 from gradcourse.signals.activations import ValueAndSlope, value_and_slope
 from gradcourse.signals.weights import (
@@ -22,11 +23,9 @@ from gradcourse.signals.weights import (
 )
 from gradcourse.signals.words import (
     Array,
-    at_least,
     change,
     median,
     quantile,
-    scale_between,
     slope_per_layer,
 )
 
@@ -209,8 +208,8 @@ def mlp_signal(
     depth = at_least(1, "depth", depth)
     seeds = at_least(1, "seeds", seeds)
     first_seed = at_least(0, "first_seed", first_seed)
-    weight_scale = scale_between(1e-6, 1e6, "weight_scale", weight_scale)
-    bias_scale = scale_between(0, 1e6, "bias_scale", bias_scale)
+    weight_scale = between(1e-6, 1e6, "weight_scale", weight_scale)
+    bias_scale = between(0, 1e6, "bias_scale", bias_scale)
     where = choose_device(device)
     run = _Run(
         base_weights(inputs.shape[1], width, first_seed, seeds, where),

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradcourse.checks import at_least, between
 from gradcourse.signals.weights import base_weights, log10_of, one_thread, random_generator
-from gradcourse.signals.words import Array, at_least, change, median, quantile, scale_between
+from gradcourse.signals.words import Array, change, median, quantile
 
 __all__ = ["ProductSignal", "product_exponents", "product_signal"]
 
@@ -119,7 +120,7 @@ def product_signal(
     2.0
     """
     width, depth, seeds, first_seed = _checked(width, depth, seeds, first_seed)
-    weight_scale = scale_between(1e-6, 1e6, "weight_scale", weight_scale)
+    weight_scale = between(1e-6, 1e6, "weight_scale", weight_scale)
     start = [random_generator(first_seed + row, 0).standard_normal(width) for row in range(seeds)]
     vector = torch.from_numpy(np.stack(start))[:, :, None]
     vector /= torch.linalg.vector_norm(vector, dim=1, keepdim=True)
@@ -158,7 +159,7 @@ def product_exponents(
     True
     """
     width, depth, seeds, first_seed = _checked(width, depth, seeds, first_seed)
-    weight_scale = scale_between(1e-6, 1e6, "weight_scale", weight_scale)
+    weight_scale = between(1e-6, 1e6, "weight_scale", weight_scale)
     frame = torch.eye(width, dtype=torch.float64).expand(seeds, width, width)
     growth = torch.zeros(seeds, width, dtype=torch.float64)
     with one_thread():

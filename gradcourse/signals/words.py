@@ -1,35 +1,15 @@
-"""Checks of arguments, medians over seeds, and the words of a summary."""
+"""Medians and slopes over seeds, and the words of a summary."""
 
 from __future__ import annotations
 
 import math
-import operator
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["at_least", "change", "median", "quantile", "scale_between", "slope_per_layer"]
+__all__ = ["change", "median", "quantile", "slope_per_layer"]
 
 Array = NDArray[np.float64]
-
-
-def at_least(low: int, name: str, value: int) -> int:
-    """Return a whole number that is not below ``low``."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be a whole number, {low} or more, got {value!r}") from None
-    if number < low:
-        raise ValueError(f"{name} must be {low} or more, got {number}")
-    return number
-
-
-def scale_between(low: float, high: float, name: str, value: float) -> float:
-    """Return a number inside of the limits."""
-    number = float(value)
-    if not low <= number <= high:
-        raise ValueError(f"{name} must be between {low:g} and {high:g}, got {number:g}")
-    return number
 
 
 def quantile(values: Array, share: float) -> Array:

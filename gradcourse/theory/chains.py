@@ -8,9 +8,9 @@ from decimal import Decimal, localcontext
 import numpy as np
 from scipy import optimize, special
 
+from gradcourse.checks import at_least, more_than_zero
 from gradcourse.theory.activations import Activation, Array, ArrayFunction
 from gradcourse.theory.activations import activation as as_activation
-from gradcourse.theory.checks import at_least_one, more_than_zero
 
 __all__ = [
     "chain_fixed_point",
@@ -174,7 +174,7 @@ def product_log_norm(width: int, weight_variance: float = 1.0) -> tuple[float, f
     >>> round(product_log_norm(32)[0], 5)
     -0.01579
     """
-    width = at_least_one("width", width)
+    width = at_least(1, "width", width)
     variance = more_than_zero("weight_variance", weight_variance)
     mean = (math.log(2 * variance / width) + float(special.digamma(width / 2))) / 2
     return mean, float(special.polygamma(1, width / 2)) / 4
@@ -194,7 +194,7 @@ def lyapunov_exponents(width: int, weight_variance: float = 1.0) -> Array:
     >>> round(float(exponents[0] - exponents[-1]), 2)
     1.99
     """
-    width = at_least_one("width", width)
+    width = at_least(1, "width", width)
     variance = more_than_zero("weight_variance", weight_variance)
     degrees = np.arange(width, 0, -1)
     return np.asarray((np.log(2 * variance / width) + special.digamma(degrees / 2)) / 2)

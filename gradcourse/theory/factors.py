@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gradcourse.theory.checks import at_least_zero
+from gradcourse.checks import at_least_zero
 
 __all__ = ["uniform_log_moments"]
 

@@ -11,9 +11,9 @@ import math
 import numpy as np
 from scipy import optimize
 
+from gradcourse.checks import at_least_zero, more_than_zero
 from gradcourse.theory.activations import Activation, ArrayFunction
 from gradcourse.theory.activations import activation as as_activation
-from gradcourse.theory.checks import at_least_zero, more_than_zero
 from gradcourse.theory.moments import Moments
 
 __all__ = [

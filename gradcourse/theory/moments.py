@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gradcourse.checks import at_least_zero
 from gradcourse.theory.activations import Activation, Array, ArrayFunction
-from gradcourse.theory.checks import at_least_zero
 
 __all__ = ["Moments", "gaussian_mean"]
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
+from gradcourse.checks import at_least, at_least_zero, more_than_zero
 from gradcourse.theory.activations import Activation, Array, ArrayFunction
 from gradcourse.theory.activations import activation as as_activation
-from gradcourse.theory.checks import at_least_one, at_least_zero, more_than_zero
 from gradcourse.theory.moments import Moments
 
 __all__ = ["MeanField", "mean_field_profile"]
@@ -92,7 +92,7 @@ def mean_field_profile(
     -1.5051
     """
     phi = as_activation(activation)
-    depth = at_least_one("depth", depth)
+    depth = at_least(1, "depth", depth)
     weight = more_than_zero("weight_variance", weight_variance)
     bias = at_least_zero("bias_variance", bias_variance)
     ratio = more_than_zero("input_ratio", input_ratio)

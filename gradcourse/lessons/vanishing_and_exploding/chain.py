@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gradcourse import theory
+from gradcourse.checks import at_least
 from gradcourse.exercises import as_prediction
 from gradcourse.live import MEASURED, THEORY, Panel, snap_up
 
@@ -108,8 +109,7 @@ def measure_chain(
     prediction
         The layer at which the learner expects 1.5 to overflow float32, drawn as a star there.
     """
-    if depth < 1:
-        raise ValueError(f"depth must be 1 or more, got {depth}")
+    depth = at_least(1, "depth", depth)
     if not math.isfinite(weight) or weight == 0:
         raise ValueError(f"weight must be a finite number other than 0, got {weight}")
     if dtype not in DTYPES:

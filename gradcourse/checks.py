@@ -1,0 +1,43 @@
+"""Refuse bad arguments in the reader's words; for every floor of the package."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+__all__ = ["at_least", "at_least_zero", "between", "more_than_zero"]
+
+
+def at_least(low: int, name: str, value: int) -> int:
+    """Return a whole number that is not below ``low``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number, {low} or more, got {value!r}") from None
+    if number < low:
+        raise ValueError(f"{name} must be {low} or more, got {number}")
+    return number
+
+
+def at_least_zero(name: str, value: float) -> float:
+    """Return a finite number of 0 or more."""
+    number = float(value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} must be a finite number, 0 or more, got {number:g}")
+    return number
+
+
+def more_than_zero(name: str, value: float) -> float:
+    """Return a finite number above 0."""
+    number = float(value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0, got {number:g}")
+    return number
+
+
+def between(low: float, high: float, name: str, value: float) -> float:
+    """Return a number inside of the limits."""
+    number = float(value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be between {low:g} and {high:g}, got {number:g}")
+    return number
