@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gradcourse.checks import at_least
 from gradcourse.exercises import Verdict, as_prediction, check_number
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel, snap_up
-from gradcourse.theory import uniform_log_moments
+from gradcourse.theory import log10_product_band, uniform_log_moments
 
 __all__ = ["Product", "check_factors", "draw_product", "measure_product"]
 
@@ -22,44 +22,48 @@ MEAN = PALETTE[2]
 
 @dataclass(frozen=True)
 class Product:
-    """Many runs of one experiment: multiply random factors.
+    """Many runs of one experiment, multiply random factors, and what theory says of it.
+
+    All arrays but the first have shape (factors + 1,) and are log10 of the product so far.
 
     Attributes
     ----------
     spread
         Factors are uniform between ``1 - spread`` and ``1 + spread``.
     log10
-        Logarithms of the running product, shape (runs, factors + 1).
+        log10 of the running product of every run, shape (runs, factors + 1).
+    typical, low, high
+        Median over runs, and the ends of the band that holds 90 % of them.
+    average
+        log10 of the mean over runs of the product.
+    predicted, predicted_low, predicted_high
+        The same median and band from theory; the mean is predicted to stay at 0.
     prediction
         The learner's guess of log10 of the typical final product, if there is one.
     """
 
     spread: float
     log10: NDArray[Any]
+    typical: NDArray[Any]
+    low: NDArray[Any]
+    high: NDArray[Any]
+    average: NDArray[Any]
+    predicted: NDArray[Any]
+    predicted_low: NDArray[Any]
+    predicted_high: NDArray[Any]
     prediction: float | None
 
     @property
     def factors(self) -> int:
         """Number of factors multiplied."""
-        return int(self.log10.shape[1]) - 1
-
-    @property
-    def typical(self) -> NDArray[Any]:
-        """Median over runs of log10 of the product, shape (factors + 1,)."""
-        return np.asarray(np.median(self.log10, axis=0))
-
-    @property
-    def average(self) -> NDArray[Any]:
-        """log10 of the mean over runs of the product, shape (factors + 1,)."""
-        return np.asarray(np.log10(np.mean(10.0**self.log10, axis=0)))
+        return len(self.typical) - 1
 
     def summary(self) -> str:
         """Return the picture in one line."""
-        end = self.typical[-1]
         return (
             f"{self.factors} factors between {1 - self.spread:.2g} and {1 + self.spread:.2g}: "
-            f"the typical product is 10^{end:.1f}, although each factor averages 1 "
-            f"({self.log10.shape[0]} runs)"
+            f"the typical product is 10^{self.typical[-1]:.1f}, although each factor averages 1 "
+            f"({len(self.log10)} runs)"
         )
 
 
@@ -90,13 +94,13 @@ def measure_product(
         raise ValueError(f"spread must be between 0 and 0.99, got {spread}")
     length = int(snap_up(factors))
     noise = np.stack([_noise(seed, run, length)[:factors] for run in range(runs)])
-    log10 = np.cumsum(np.log10(1 + spread * noise), axis=1)
-    asked = factors == 100 and math.isclose(spread, 0.5)
-    return Product(
-        spread,
-        np.hstack([np.zeros((runs, 1)), log10]),
-        as_prediction(prediction) if asked else None,
-    )
+    products = np.cumsum(np.log10(1 + spread * noise), axis=1)
+    log10 = np.hstack([np.zeros((runs, 1)), products])
+    low, typical, high = np.quantile(log10, [0.05, 0.5, 0.95], axis=0)
+    average = np.log10(np.mean(10.0**log10, axis=0))
+    predicted = log10_product_band(np.arange(factors + 1), *uniform_log_moments(spread))
+    guess = as_prediction(prediction) if factors == 100 and math.isclose(spread, 0.5) else None
+    return Product(spread, log10, typical, low, high, average, *predicted, guess)
 
 
 @lru_cache(maxsize=4096)
@@ -108,27 +112,22 @@ def _noise(seed: int, run: int, length: int) -> NDArray[Any]:
 def draw_product(result: Product, axes: Panel) -> None:
     """Show the typical product and its band, beside the line that theory predicts."""
     steps = np.arange(result.factors + 1)
-    mean, variance = (moment / math.log(10) ** power for power, moment in _moments(result))
-    low, high = np.quantile(result.log10, [0.05, 0.95], axis=0)
     axes.set(xlabel="factors multiplied", ylabel="product", xlim=(0, snap_up(result.factors)))
-    shown = [low.min(), high.max(), 0.5, -1.0]
+    shown = [result.low.min(), result.high.max(), 0.5, -1.0]
     if result.prediction is not None:
         shown.append(result.prediction)
+        axes.mark("prediction", result.factors, result.prediction, "your prediction")
     axes.decades("y", min(shown), max(shown))
-    axes.band("band", steps, low, high, color=MEASURED, alpha=0.2, label="90 % of runs")
+    axes.band(
+        "band", steps, result.low, result.high, color=MEASURED, alpha=0.2, label="90 % of runs"
+    )
     axes.line("average", steps, result.average, color=MEAN, ls="-.", label="measured: mean")
     axes.line("typical", steps, result.typical, color=MEASURED, label="measured: median")
-    axes.line("theory", steps, steps * mean, color=THEORY, ls="--", label="theory: typical")
+    axes.line("theory", steps, result.predicted, color=THEORY, ls="--", label="theory: typical")
     axes.hline("mean", 0, color="black", ls=(0, (1, 3)), lw=1.5, label="theory: mean")
     edge: dict[str, Any] = {"color": THEORY, "ls": ":", "lw": 1.5}
-    axes.line("theory high", steps, steps * mean + 1.645 * np.sqrt(steps * variance), **edge)
-    axes.line("theory low", steps, steps * mean - 1.645 * np.sqrt(steps * variance), **edge)
-    if result.prediction is not None:
-        axes.mark("prediction", result.factors, result.prediction, "your prediction")
-
-
-def _moments(result: Product) -> list[tuple[int, float]]:
-    return list(enumerate(uniform_log_moments(result.spread), start=1))
+    axes.line("theory low", steps, result.predicted_low, **edge)
+    axes.line("theory high", steps, result.predicted_high, **edge)
 
 
 def check_factors(answer: Any) -> Verdict:

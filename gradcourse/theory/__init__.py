@@ -13,7 +13,7 @@ from gradcourse.theory.chains import (
     product_log_norm,
     underflow_depth,
 )
-from gradcourse.theory.factors import uniform_log_moments
+from gradcourse.theory.factors import log10_product_band, uniform_log_moments
 from gradcourse.theory.mean_field import (
     chi,
     critical_weight_variance,
@@ -37,6 +37,7 @@ __all__ = [
     "gaussian_mean",
     "length_fixed_point",
     "length_map",
+    "log10_product_band",
     "lyapunov_exponents",
     "mean_field_profile",
     "overflow_depth",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 
-from gradcourse.checks import at_least_zero
+import numpy as np
+from numpy.typing import ArrayLike
 
-__all__ = ["uniform_log_moments"]
+from gradcourse.checks import at_least_zero
+from gradcourse.theory.activations import Array
+
+__all__ = ["log10_product_band", "uniform_log_moments"]
 
 
 def uniform_log_moments(spread: float) -> tuple[float, float]:
@@ -46,6 +50,30 @@ def uniform_log_moments(spread: float) -> tuple[float, float]:
     mean = (_first(high) - _first(low)) / (2 * spread)
     square = (_second(high) - _second(low)) / (2 * spread)
     return mean, square - mean**2
+
+
+def log10_product_band(
+    factors: ArrayLike, mean: float, variance: float
+) -> tuple[Array, Array, Array]:
+    """Return log10 of a product of many factors: the typical one, and a band that holds 90 %.
+
+    Parameters
+    ----------
+    factors
+        Numbers of factors, of any shape.
+    mean, variance
+        Of ``ln`` of one factor, as :func:`uniform_log_moments` or
+        :func:`gradcourse.theory.product_log_norm` give them.
+
+    Returns
+    -------
+    typical, low, high : arrays of that shape
+        Central limit theorem: a sum of logarithms is normal.
+    """
+    count = np.asarray(factors, dtype=np.float64)
+    typical = count * mean / math.log(10)
+    reach = 1.645 * np.sqrt(count * variance) / math.log(10)
+    return typical, typical - reach, typical + reach
 
 
 def _first(x: float) -> float:

@@ -357,7 +357,7 @@ claim("clipping leaves it as it is", (x.grad - before).abs().max(), equals=0)
 # %%
 for name, scale, sign in (("sigmoid", 1.0, -1), ("tanh", 2.0, 1)):
     network = lesson.measure_network(50, scale, name, first_seed=first_seed)
-    first = sign * network.relative(network.signal.log10_weight_gradient)[:, 0]
+    first = sign * network.relative_weight_gradient[:, 0]
     word = "more" if sign > 0 else "less"
     claim(
         f"{name}: layer 1 gets 100 times {word} than layer 50, in all seeds", first.min(), above=2

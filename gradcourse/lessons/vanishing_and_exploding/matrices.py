@@ -27,9 +27,11 @@ class Matrices:
     ----------
     signal
         The measurement, for all seeds.
+    median, bottom, top
+        log10 of the measured norm: the median seed and the ends of the band that holds 90 % of the
+        seeds; shape (depth + 1,).
     typical, low, high
-        log10 of the norm that theory predicts: the typical seed and the ends of the band that
-        holds 90 % of the seeds; shape (depth + 1,).
+        The same from theory.
     mean_square
         log10 of the root of the mean square norm that theory predicts, shape (depth + 1,).
     prediction
@@ -37,6 +39,9 @@ class Matrices:
     """
 
     signal: ProductSignal
+    median: Array
+    bottom: Array
+    top: Array
     typical: Array
     low: Array
     high: Array
@@ -83,25 +88,25 @@ def measure_matrices(
     mean, variance = math.log(weight_scale), 0.0
     if kind == "Gaussian":
         mean, variance = theory.product_log_norm(width, weight_scale**2)
-    typical = steps * mean / math.log(10)
-    reach = 1.645 * np.sqrt(steps * variance) / math.log(10)
+    predicted = theory.log10_product_band(steps, mean, variance)
     asked = (width, depth, kind) == (8, 100, "Gaussian") and math.isclose(weight_scale, 1)
     guess = as_prediction(prediction) if asked else None
-    return Matrices(signal, typical, typical - reach, typical + reach, mean_square, guess)
+    return Matrices(signal, signal.median(), *signal.band(), *predicted, mean_square, guess)
 
 
 def draw_matrices(result: Matrices, axes: Panel) -> None:
     """Show the norm after each matrix, its band over seeds, and what theory predicts."""
     signal = result.signal
     steps = np.arange(signal.depth + 1)
-    low, high = signal.band()
-    shown = [low.min(), high.max(), result.mean_square.max(), result.mean_square.min(), 0.5, -1.0]
+    bottom, top, mean_square = result.bottom, result.top, result.mean_square
+    shown = [bottom.min(), top.max(), mean_square.max(), mean_square.min(), 0.5, -1.0]
     if result.prediction is not None:
         shown.append(result.prediction)
+        axes.mark("prediction", signal.depth, result.prediction, "your prediction")
     axes.set(xlabel="matrices multiplied", ylabel="norm", xlim=(0, snap_up(signal.depth)))
     axes.decades("y", min(shown), max(shown))
-    axes.band("band", steps, low, high, color=MEASURED, alpha=0.2, label="5 to 95 % of seeds")
-    axes.line("measured", steps, signal.median(), color=MEASURED, label="measured: median")
+    axes.band("band", steps, bottom, top, color=MEASURED, alpha=0.2, label="5 to 95 % of seeds")
+    axes.line("measured", steps, result.median, color=MEASURED, label="measured: median")
     axes.line("theory", steps, result.typical, color=THEORY, ls="--", label="theory: typical")
     edge: dict[str, Any] = {"color": THEORY, "ls": ":", "lw": 1.5}
     axes.line("theory low", steps, result.low, **edge)
@@ -109,11 +114,9 @@ def draw_matrices(result: Matrices, axes: Panel) -> None:
     axes.line(
         "mean square",
         steps,
-        result.mean_square,
+        mean_square,
         color="black",
         ls="-.",
         lw=1.5,
         label="theory: root mean square",
     )
-    if result.prediction is not None:
-        axes.mark("prediction", signal.depth, result.prediction, "your prediction")

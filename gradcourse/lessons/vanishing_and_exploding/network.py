@@ -15,11 +15,33 @@ from gradcourse import theory
 from gradcourse.exercises import as_prediction
 from gradcourse.live import MEASURED, THEORY, Panel, snap_up
 from gradcourse.signals import MLPSignal, mlp_signal
+from gradcourse.signals.words import quantile, slope_per_layer
 from gradcourse.tasks import digits
 
-__all__ = ["Network", "digit_batch", "draw_network", "measure_network"]
+__all__ = ["Network", "Profile", "digit_batch", "draw_network", "measure_network"]
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One quantity, layer by layer, as log10 relative to the last layer; arrays of one shape.
+
+    Attributes
+    ----------
+    layers
+        Numbers of the layers.
+    median, low, high
+        Measured: the median over seeds, and the ends of the band over seeds.
+    predicted
+        Theory.
+    """
+
+    layers: Array
+    median: Array
+    low: Array
+    high: Array
+    predicted: Array
 
 
 @dataclass(frozen=True)
@@ -32,26 +54,25 @@ class Network:
         The measurement, for all seeds.
     predicted
         Theory, layer by layer.
+    relative_weight_gradient
+        log10 of the weight gradients relative to the last layer's, shape (seeds, depth).
+    gradient, weights
+        The gradient at the activations and at the weights, as they are drawn.
     prediction
         The learner's guess of log10 of the gradient at the input, if there is one.
     """
 
     signal: MLPSignal
     predicted: theory.MeanField
+    relative_weight_gradient: Array
+    gradient: Profile
+    weights: Profile
     prediction: float | None
 
     @property
     def predicted_per_layer(self) -> float:
         """The factor per layer that theory predicts, over the same layers as the measured one."""
-        profile = self.predicted.log10_gradient
-        drop = 3 if len(profile) >= 11 else 0
-        inner = profile[drop : len(profile) - drop]
-        return float(10 ** -np.polyfit(np.arange(len(inner)), inner, 1)[0])
-
-    def relative(self, values: Array) -> Array:
-        """Return weight gradients relative to the last layer's, seed by seed."""
-        with np.errstate(invalid="ignore"):
-            return values - values[..., -1:]
+        return float(10 ** -slope_per_layer(self.predicted.log10_gradient[None]))
 
     def summary(self) -> str:
         """Return the picture in one line."""
@@ -100,53 +121,46 @@ def measure_network(
     predicted = theory.mean_field_profile(
         activation, depth, weight_scale**2, input_ratio=inputs.shape[1] / width
     )
+    with np.errstate(invalid="ignore"):
+        relative = signal.log10_weight_gradient - signal.log10_weight_gradient[:, -1:]
+    gradient = Profile(
+        np.arange(depth + 1),
+        signal.median("gradient"),
+        *signal.band("gradient"),
+        predicted.log10_gradient,
+    )
+    weights = Profile(
+        np.arange(1, depth + 1),
+        np.median(relative, axis=0),
+        quantile(relative, 0.05),
+        quantile(relative, 0.95),
+        predicted.log10_weight_gradient,
+    )
     asked = (depth, activation) == (50, "sigmoid") and math.isclose(weight_scale, 1)
-    return Network(signal, predicted, as_prediction(prediction) if asked else None)
+    guess = as_prediction(prediction) if asked else None
+    return Network(signal, predicted, relative, gradient, weights, guess)
 
 
 def draw_network(result: Network, axes: dict[str, Panel]) -> None:
     """Show the gradient at the activations and at the weights, layer by layer, beside theory."""
-    signal, depth = result.signal, result.signal.depth
-    gradient, weights = axes["gradient"], axes["weights"]
-    weight_rows = result.relative(signal.log10_weight_gradient)
-    shown = _finite(
-        np.concatenate(
-            [
-                *signal.band("gradient"),
-                result.predicted.log10_gradient,
-                np.quantile(weight_rows, [0.05, 0.95], axis=0, method="inverted_cdf").ravel(),
-                [-1.0, 0.5],
-                [] if result.prediction is None else [result.prediction],
-            ]
-        )
-    )
-    for panel, title in (
-        (gradient, "Gradient at the activations"),
-        (weights, "Gradient at the weights"),
+    signal, gradient, weights = result.signal, axes["gradient"], axes["weights"]
+    ends = [-1.0, 0.5] if result.prediction is None else [-1.0, 0.5, result.prediction]
+    seen = (result.gradient.low, result.gradient.high, result.gradient.predicted)
+    shown = np.concatenate([*seen, result.weights.low, result.weights.high, ends])
+    shown = shown[np.isfinite(shown)]
+    for panel, title, profile in (
+        (gradient, "Gradient at the activations", result.gradient),
+        (weights, "Gradient at the weights", result.weights),
     ):
-        panel.set(title=title, xlabel="layer", xlim=(0, snap_up(depth)))
+        panel.set(title=title, xlabel="layer", xlim=(0, snap_up(signal.depth)))
         panel.decades("y", float(shown.min()), float(shown.max()))
+        _draw_profile(panel, profile)
     gradient.set(ylabel="norm, relative to the last layer")
-    _profile(
-        gradient,
-        np.arange(depth + 1),
-        signal.median("gradient"),
-        signal.band("gradient"),
-        result.predicted.log10_gradient,
-    )
-    low, high = np.quantile(weight_rows, [0.05, 0.95], axis=0, method="inverted_cdf")
-    _profile(
-        weights,
-        np.arange(1, depth + 1),
-        np.median(weight_rows, axis=0),
-        (low, high),
-        result.predicted.log10_weight_gradient,
-    )
     if signal.overflow_layer is not None:
         weights.note(f"float32 overflows at layer {signal.overflow_layer}", "upper right")
         gradient.vline("overflow", signal.overflow_layer, color=MEASURED, lw=1.2)
         weights.vline("overflow", signal.overflow_layer, color=MEASURED, lw=1.2)
-    elif np.isneginf(signal.median()[0]):
+    elif np.isneginf(result.gradient.median[0]):
         gradient.note("the gradient is exactly 0", "upper left")
     elif signal.underflow_layer is not None:
         weights.note(f"float32 holds 0 up to layer {signal.underflow_layer}", "upper left")
@@ -154,13 +168,12 @@ def draw_network(result: Network, axes: dict[str, Panel]) -> None:
         gradient.mark("prediction", 0, result.prediction, "your prediction")
 
 
-def _profile(
-    panel: Panel, layers: Array, median: Array, band: tuple[Array, Array], predicted: Array
-) -> None:
-    panel.band("band", layers, *band, color=MEASURED, alpha=0.2, label="range of seeds")
-    panel.line("measured", layers, median, color=MEASURED, label="measured: median")
-    panel.line("theory", layers, predicted, color=THEORY, ls="--", label="theory: infinite width")
-
-
-def _finite(values: Array) -> Array:
-    return values[np.isfinite(values)]
+def _draw_profile(panel: Panel, profile: Profile) -> None:
+    layers = profile.layers
+    panel.band(
+        "band", layers, profile.low, profile.high, color=MEASURED, alpha=0.2, label="range of seeds"
+    )
+    panel.line("measured", layers, profile.median, color=MEASURED, label="measured: median")
+    panel.line(
+        "theory", layers, profile.predicted, color=THEORY, ls="--", label="theory: infinite width"
+    )
