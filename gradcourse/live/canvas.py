@@ -46,11 +46,7 @@ class Canvas:
         self.size = size
         self.scale = scale
         with styled():
-            self.figure = Figure(
-                figsize=(size[0] / DOTS_PER_INCH, size[1] / DOTS_PER_INCH),
-                dpi=DOTS_PER_INCH * scale,
-                layout="constrained",
-            )
+            self.figure = _blank(size, scale, layout="constrained")
             self._agg: Any = FigureCanvasAgg(self.figure)
             axes = self.figure.subplot_mosaic(mosaic)  # type: ignore[arg-type]
         if not axes:
@@ -133,9 +129,7 @@ def sentence_png(words: str, size: tuple[int, int], scale: float = 1.0) -> bytes
     with styled(), warnings.catch_warnings():
         # A message may hold letters that the font has not; a box in their place will do.
         warnings.simplefilter("ignore")
-        figure = Figure(
-            figsize=(size[0] / DOTS_PER_INCH, size[1] / DOTS_PER_INCH), dpi=DOTS_PER_INCH * scale
-        )
+        figure = _blank(size, scale)
         canvas: Any = FigureCanvasAgg(figure)
         figure.text(
             0.5,
@@ -149,6 +143,11 @@ def sentence_png(words: str, size: tuple[int, int], scale: float = 1.0) -> bytes
         )
         canvas.draw()
     return _encode(np.asarray(canvas.buffer_rgba()))
+
+
+def _blank(size: tuple[int, int], scale: float, **options: Any) -> Figure:
+    width, height = (pixels / DOTS_PER_INCH for pixels in size)
+    return Figure(figsize=(width, height), dpi=DOTS_PER_INCH * scale, **options)
 
 
 def _encode(rgba: np.ndarray[Any, Any]) -> bytes:

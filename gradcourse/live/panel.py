@@ -7,21 +7,22 @@ an artist makes it; later ones only move it. What a description leaves out is hi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from gradcourse.live.style import GHOST, styled
 
 __all__ = ["Panel", "snap_decades", "snap_up"]
+
+AnyArtist = TypeVar("AnyArtist", bound=Artist)
 
 
 def snap_decades(low: float, high: float) -> tuple[float, float]:
@@ -142,52 +143,29 @@ class Panel:
         x, y = _finite(x), _finite(y)
         if x.shape != y.shape:
             raise ValueError(f"line {key!r} needs as many x as y, got {x.size} and {y.size}")
-        artist = self._known(key, "line")
-        if artist is None:
-            with styled():
-                (artist,) = self.axes.plot(x, y, **style)
-            self._adopt(key, artist)
-        else:
-            assert isinstance(artist, Line2D)
-            artist.set_data(x, y)
+        artist = self._artist(key, "line", lambda: self.axes.plot([], [], **style)[0])
+        artist.set_data(x, y)
         if "marker" not in style:
             # A line through one point has no length, and would not be seen.
             alone = np.isfinite(x + y).sum() == 1
             artist.set_marker("o" if alone else "None")
-        self._show(key)
 
     def band(self, key: str, x: ArrayLike, low: ArrayLike, high: ArrayLike, **style: Any) -> None:
         """Fill between two lines of shape (points,), or move the band."""
         x, low, high = _finite(x), _finite(low), _finite(high)
-        artist = self._known(key, "band")
-        if artist is None:
-            with styled():
-                artist = self.axes.fill_between(x, low, high, **{"linewidth": 0, **style})
-            self._adopt(key, artist)
-        else:
-            assert isinstance(artist, FillBetweenPolyCollection)
-            artist.set_data(x, low, high)
-        self._show(key)
+        style = {"linewidth": 0, **style}
+        artist = self._artist(key, "band", lambda: self.axes.fill_between([], [], **style))
+        artist.set_data(x, low, high)
 
     def vline(self, key: str, x: float, **style: Any) -> None:
         """Draw a vertical line across the panel, or move it."""
-        self._rule(key, "x", x, style)
+        artist = self._artist(key, "vline", lambda: self.axes.axvline(**style))
+        artist.set_xdata([x, x])
 
     def hline(self, key: str, y: float, **style: Any) -> None:
         """Draw a horizontal line across the panel, or move it."""
-        self._rule(key, "y", y, style)
-
-    def _rule(self, key: str, axis: str, position: float, style: Mapping[str, Any]) -> None:
-        artist = self._known(key, "vline" if axis == "x" else "hline")
-        if artist is None:
-            make = self.axes.axvline if axis == "x" else self.axes.axhline
-            with styled():
-                artist = make(position, **style)
-            self._adopt(key, artist)
-        else:
-            assert isinstance(artist, Line2D)
-            getattr(artist, f"set_{axis}data")([position, position])
-        self._show(key)
+        artist = self._artist(key, "hline", lambda: self.axes.axhline(**style))
+        artist.set_ydata([y, y])
 
     def mark(self, key: str, x: float, y: float, label: str) -> None:
         """Mark one point with a star above everything else, or move the star."""
@@ -196,16 +174,9 @@ class Panel:
 
     def text(self, key: str, x: float, y: float, words: str, **style: Any) -> None:
         """Write words at a point in data coordinates, or move and change them."""
-        artist = self._known(key, "text")
-        if artist is None:
-            with styled():
-                artist = self.axes.text(x, y, words, **style)
-            self._adopt(key, artist)
-        else:
-            assert isinstance(artist, Text)
-            artist.set_position((x, y))
-            artist.set_text(words)
-        self._show(key)
+        artist = self._artist(key, "text", lambda: self.axes.text(x, y, words, **style))
+        artist.set_position((x, y))
+        artist.set_text(words)
 
     def note(self, words: str, place: str = "center") -> None:
         """Write one sentence inside the panel: what there is to say beside a line, or instead.
@@ -300,24 +271,24 @@ class Panel:
         """Return the visible artists that want a line in the legend."""
         return [a for a in self._artists.values() if a.get_visible() and _in_legend(a)]
 
-    def _known(self, key: str, kind: str) -> Artist | None:
+    def _artist(self, key: str, kind: str, make: Callable[[], AnyArtist]) -> AnyArtist:
+        """Return the artist of this key, made if need be, and show it in this description."""
         before = self._kinds.setdefault(key, kind)
         if before != kind:
             raise ValueError(f"{key!r} is a {before} already; a {kind} needs a key of its own")
-        return self._artists.get(key)
-
-    def _adopt(self, key: str, artist: Artist) -> None:
-        # Animated artists stay out of the background that matplotlib draws once.
-        artist.set_animated(True)
-        self._artists[key] = artist
-        self.stale = self.stale or _in_legend(artist)
-
-    def _show(self, key: str) -> None:
-        artist = self._artists[key]
-        self._described.add(key)
-        if not artist.get_visible():
+        artist = cast("AnyArtist | None", self._artists.get(key))
+        if artist is None:
+            with styled():
+                artist = make()
+            # Animated artists stay out of the background that matplotlib draws once.
+            artist.set_animated(True)
+            self._artists[key] = artist
+            self.stale = self.stale or _in_legend(artist)
+        elif not artist.get_visible():
             artist.set_visible(True)
             self.stale = self.stale or _in_legend(artist)
+        self._described.add(key)
+        return artist
 
 
 def _in_legend(artist: Artist) -> bool:
