@@ -168,15 +168,23 @@ live(
 # The typical vector shrinks although the mean square does not: lesson 00 again. The narrower the
 # layer, the faster. Theory gives the exact rate for any width $n$: each matrix changes the norm's
 # logarithm on average by $\tfrac12\left(\ln\tfrac{2}{n} + \psi(\tfrac n2)\right)$, where $\psi$ is
-# the digamma function. For $n=8$ that is $-0.064$ per matrix, or $10^{-2.8}$ after 100. Orthogonal
+# the digamma function. For $n=8$ that is $-0.065$ per matrix, or $10^{-2.8}$ after 100. Orthogonal
 # matrices keep the norm of *every* vector.
 
 # %%
-product = lesson.measure_matrices(32, 100, seeds=100, first_seed=first_seed).signal
-change = math.log(10) * product.log10_norm[:, -1].mean() / 100
-mean, variance = theory.product_log_norm(32)
-error = 4 * math.sqrt(variance / 100 / 100)
-claim("a matrix adds -0.0158 to ln(norm)", change, equals=mean, within=error, source="Newman 1986")
+one = lesson.measure_matrices(8, depth=1, seeds=1000, first_seed=first_seed).signal
+square, error = (100 ** one.log10_norm[:, -1]).mean(), 4 * math.sqrt(2 / 8 / 1000)
+claim("one matrix keeps the mean square", square, equals=1, within=error, source="calculus")
+
+for width in (8, 32):
+    product = lesson.measure_matrices(width, 100, seeds=100, first_seed=first_seed).signal
+    change = math.log(10) * product.log10_norm[:, -1].mean() / 100
+    mean, variance = theory.product_log_norm(width)
+    sentence, error = (
+        f"width {width}: a matrix adds {mean:.4f} to ln(norm)",
+        4 * variance**0.5 / 100,
+    )
+    claim(sentence, change, equals=mean, within=error, source="Newman 1986")
 
 turned = lesson.measure_matrices(8, 200, kind="orthogonal", first_seed=first_seed).signal
 bent = np.abs(turned.log10_norm).max()
@@ -258,6 +266,12 @@ for name, scale in [("sigmoid", 1.0), ("tanh", 0.8), ("tanh", 1.5), ("gelu", 1.0
     measured = net.signal.gradient_per_layer
     claim(sentence, measured, equals=root, within=0.03 * root, source="Schoenholz 2017")
 
+spread = {}
+for units in (16, 128):
+    net = lesson.measure_network(50, 1.4, "relu", units, seeds=24, first_seed=first_seed)
+    spread[units] = net.signal.log10_gradient[:, 0].std()
+claim("16 units wide, seeds differ more than at 128", spread[16] / spread[128], between=(1.5, 5))
+
 # %% [markdown]
 # ## 5 · Why both pictures
 #
@@ -290,21 +304,25 @@ claim("Xavier leaves 10**-5.87 of He's", tiny, equals=-39 / 2 * math.log10(2), w
 #
 # For tanh without biases $\chi=1$ lies at weight scale 1. If biases are drawn with standard deviation
 # $\sigma_b$ (their *scale*), it lies higher. At the edge the loss is no longer exponential: with biases
-# the gradient soon stops shrinking; without them it goes on like $1/\sqrt L$. The functions of `theory`
-# take and return *variances*, the squares of scales.
+# the gradient soon stops shrinking; without them it goes on, in theory like $1/\sqrt L$, so that four
+# times as many layers keep half as much. The functions of `theory` take and return *variances*, the
+# squares of scales.
 
 # %%
-edge = theory.critical_weight_variance("tanh", bias_variance=0.05)
-claim("bias variance 0.05 moves the edge to scale 1.327", edge**0.5, equals=1.327, within=1e-3)
+inputs = lesson.digit_batch(seed=first_seed)
+bare, edge = (theory.critical_weight_variance("tanh", bias) for bias in (0.0, 0.05))
+claim("without biases the edge of tanh lies at scale 1", bare**0.5, equals=1, within=1e-6)
+claim("bias variance 0.05 moves it to scale 1.327", edge**0.5, equals=1.327, within=1e-3)
 
-bare = lesson.measure_network(50, 1.0, "tanh", width=256, first_seed=first_seed)
-exact, kept = 10 ** bare.predicted.log10_gradient[0], 10 ** bare.signal.median()[0]
-claim("without biases 50 layers keep an eighth", kept, equals=exact, within=0.03)
-
-inputs, scales = lesson.digit_batch(seed=first_seed), (math.sqrt(edge), math.sqrt(0.05))
-kept = 10 ** mlp_signal(inputs, "tanh", 256, 50, *scales, first_seed=first_seed).median()[0]
-exact = 10 ** theory.mean_field_profile("tanh", 50, edge, 0.05).log10_gradient[0]
-claim("with biases they keep two thirds", kept, equals=exact, within=0.25, source="Schoenholz 2017")
+for variance, bias, ratio, error in ((bare, 0.0, 0.5, 0.03), (edge, 0.05, 1.0, 0.25)):
+    profiles = [theory.mean_field_profile("tanh", n, variance, bias) for n in (50, 200)]
+    few, many = (10 ** profile.log10_gradient[0] for profile in profiles)
+    sentence = f"bias variance {bias}: 200 layers keep {ratio} of what 50 keep"
+    claim(sentence, many / few, equals=ratio, within=0.02, source="mean field")
+    scales = (math.sqrt(variance), math.sqrt(bias))
+    kept = 10 ** mlp_signal(inputs, "tanh", 256, 50, *scales, first_seed=first_seed).median()[0]
+    sentence = f"bias variance {bias}: 50 layers keep {few:.2f}"
+    claim(sentence, kept, equals=few, within=error, source="Schoenholz 2017")
 
 # %% [markdown]
 # ## Heard and measured
@@ -327,6 +345,8 @@ claim("sigmoid's squared slopes are 85 % of the largest", share, above=0.85)
 large = lesson.measure_network(50, 15.0, "sigmoid", first_seed=first_seed)
 grown, root = large.signal.gradient_per_layer, large.predicted_per_layer
 claim("at weight scale 15 it explodes by 1.2 per layer", grown, equals=root, within=0.1)
+share = 16 * (grown / 15) ** 2
+claim("though its squared slopes are a tenth of the largest", share, between=(0.08, 0.12))
 edge = math.sqrt(theory.critical_weight_variance("sigmoid"))
 claim("the edge of sigmoid lies at scale 10.1", edge, equals=10.1, within=0.1, source="mean field")
 
