@@ -176,12 +176,12 @@ one = lesson.measure_matrices(8, depth=1, seeds=1000, first_seed=first_seed).sig
 square, error = (100 ** one.log10_norm[:, -1]).mean(), 4 * math.sqrt(2 / 8 / 1000)
 claim("one matrix keeps the mean square", square, equals=1, within=error, source="calculus")
 
-for width in (8, 32):
-    product = lesson.measure_matrices(width, 100, seeds=100, first_seed=first_seed).signal
+for size in (8, 32):
+    product = lesson.measure_matrices(size, 100, seeds=100, first_seed=first_seed).signal
     change = math.log(10) * product.log10_norm[:, -1].mean() / 100
-    mean, variance = theory.product_log_norm(width)
+    mean, variance = theory.product_log_norm(size)
     sentence, error = (
-        f"width {width}: a matrix adds {mean:.4f} to ln(norm)",
+        f"width {size}: a matrix adds {mean:.4f} to ln(norm)",
         4 * variance**0.5 / 100,
     )
     claim(sentence, change, equals=mean, within=error, source="Newman 1986")
@@ -270,7 +270,7 @@ spread = {}
 for units in (16, 128):
     net = lesson.measure_network(50, 1.4, "relu", units, seeds=24, first_seed=first_seed)
     spread[units] = net.signal.log10_gradient[:, 0].std()
-claim("16 units wide, seeds differ more than at 128", spread[16] / spread[128], between=(1.5, 5))
+claim("16 units wide, seeds differ more than at 128", spread[16] / spread[128], above=1.5)
 
 # %% [markdown]
 # ## 5 · Why both pictures

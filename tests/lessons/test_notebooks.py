@@ -1,5 +1,6 @@
 """What every lesson must be, and that each of its live figures answers each of its controls."""
 
+import ast
 import contextlib
 import io
 import re
@@ -135,6 +136,33 @@ def test_the_map_leads_to_every_lesson():
 def test_a_lesson_has_parameters_with_a_seed(source):
     (text,) = [text for header, text in cells(source) if 'tags=["parameters"]' in header]
     assert re.search(r"^seed = 0$", text, re.MULTILINE)
+
+
+def stored(code):
+    """Return the names that code binds outside of comprehensions, functions and lambdas."""
+    scoped = (
+        ast.ListComp,
+        ast.SetComp,
+        ast.DictComp,
+        ast.GeneratorExp,
+        ast.FunctionDef,
+        ast.Lambda,
+    )
+    waiting, names = [ast.parse(code)], set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        waiting += [] if isinstance(node, scoped) else ast.iter_child_nodes(node)
+    return names
+
+
+def test_no_cell_overwrites_a_parameter(source):
+    code = [(header, text) for header, text in cells(source) if "[markdown]" not in header]
+    (parameters,) = [stored(text) for header, text in code if "parameters" in header]
+    for header, text in code:
+        if "parameters" not in header:
+            assert not parameters & stored(text), text
 
 
 def test_no_lesson_names_a_device(source):
