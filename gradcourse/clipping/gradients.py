@@ -1,0 +1,217 @@
+"""The gradients behind a Tensor, an iterable or a Module, as plain tensors to measure and scale."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gradcourse.clipping.sharding import Sharding, local_shard
+
+__all__ = ["Gradients", "Parameters", "nonfinite_gradients"]
+
+Parameters = Tensor | nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Gradients on one device and of one dtype, and their places in the whole list."""
+
+    device: torch.device
+    dtype: torch.dtype
+    tensors: list[Tensor]
+    places: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """What one call of a clipping function works on.
+
+    Attributes
+    ----------
+    parameters
+        The parameters that have a gradient, each once, in their order.
+    tensors
+        For each of them a dense real tensor that shares memory with its gradient: the gradient, the
+        values of a sparse one, the real view of a complex one, the local shard of a ``DTensor``.
+    shardings
+        By place, how a ``DTensor`` gradient is spread over processes; empty without such gradients.
+    complex_places
+        The places of complex gradients.
+    name_of
+        Gives the name of the parameter at a place.
+    groups
+        The tensors, those of one device and dtype together.
+    """
+
+    parameters: list[Tensor]
+    tensors: list[Tensor]
+    shardings: dict[int, Sharding]
+    complex_places: frozenset[int]
+    name_of: Callable[[int], str]
+    groups: list[Group]
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    @classmethod
+    def of(cls, parameters: Parameters) -> Gradients:
+        """Collect the gradients of a Tensor, an iterable or a Module.
+
+        Raises
+        ------
+        TypeError
+            If something other than tensors is found.
+        ValueError
+            If a sparse gradient has a layout without values to scale.
+        """
+        listed, name_of = _listed(parameters)
+        return cls.of_list(listed, name_of)
+
+    @classmethod
+    def of_list(cls, parameters: list[Tensor], name_of: Callable[[Tensor], str]) -> Gradients:
+        """Collect the gradients of parameters that are known to be tensors."""
+        owners = [parameter for parameter in parameters if parameter.grad is not None]
+        # By the gradient and not by the parameter: a tied weight may be listed twice, and two
+        # parameters may have been given one gradient.
+        once = {id(owner.grad): owner for owner in owners}
+        if len(once) < len(owners):
+            owners = list(once.values())
+        tensors: list[Tensor] = []
+        shardings: dict[int, Sharding] = {}
+        complex_places: list[int] = []
+        for place, owner in enumerate(owners):
+            tensor = owner.grad
+            assert tensor is not None
+            if type(tensor) is not Tensor or tensor.layout is not torch.strided:
+                tensor, sharding = local_shard(tensor)
+                if sharding is not None:
+                    shardings[place] = sharding
+                if tensor.layout is not torch.strided:
+                    tensor = _values(owner, tensor, name_of)
+            if tensor.is_complex():
+                tensor = _real_view(owner, tensor)
+                complex_places.append(place)
+            tensors.append(tensor)
+        return cls(
+            owners,
+            tensors,
+            shardings,
+            frozenset(complex_places),
+            lambda place: name_of(owners[place]),
+            _grouped(tensors),
+        )
+
+
+def _grouped(tensors: list[Tensor]) -> list[Group]:
+    kinds = {(tensor.device, tensor.dtype) for tensor in tensors}
+    if len(kinds) == 1:
+        ((device, dtype),) = kinds
+        return [Group(device, dtype, tensors, list(range(len(tensors))))]
+    places: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for place, tensor in enumerate(tensors):
+        places.setdefault((tensor.device, tensor.dtype), []).append(place)
+    return [
+        Group(device, dtype, [tensors[place] for place in members], members)
+        for (device, dtype), members in places.items()
+    ]
+
+
+def _values(owner: Tensor, gradient: Tensor, name_of: Callable[[Tensor], str]) -> Tensor:
+    """Return the values of a sparse gradient, each element of the matrix once."""
+    if gradient.layout is torch.sparse_coo:
+        if not gradient.is_coalesced():
+            # Repeated entries stand for their sum: a norm or a limit of them means nothing.
+            gradient = gradient.coalesce()
+            owner.grad = gradient
+        return gradient._values()
+    if gradient.layout in (
+        torch.sparse_csr,
+        torch.sparse_csc,
+        torch.sparse_bsr,
+        torch.sparse_bsc,
+    ):
+        return gradient.values()
+    raise ValueError(
+        f"the gradient of {name_of(owner)} has the layout {gradient.layout}, which cannot be scaled"
+    )
+
+
+def _real_view(owner: Tensor, gradient: Tensor) -> Tensor:
+    if gradient.is_conj() or gradient.is_neg():
+        gradient = gradient.resolve_conj().resolve_neg()
+        owner.grad = gradient
+    return torch.view_as_real(gradient)
+
+
+def _listed(parameters: Parameters) -> tuple[list[Tensor], Callable[[Tensor], str]]:
+    if isinstance(parameters, Tensor):
+        return [parameters], lambda _: f"the parameter of shape {tuple(parameters.shape)}"
+    if isinstance(parameters, nn.Module):
+        module = parameters
+        return list(module.parameters()), lambda owner: parameter_name(module, owner)
+    try:
+        items = list(parameters)
+    except TypeError:
+        raise TypeError(
+            "parameters must be a Tensor, a Module or an iterable of Tensors, "
+            f"got {type(parameters).__name__}"
+        ) from None
+    if not items and isinstance(parameters, Iterator):
+        warnings.warn(
+            "the iterator of parameters is empty, perhaps because it was used before: "
+            "no gradient was touched",
+            stacklevel=4,
+        )
+    names: dict[int, str] = {}
+    tensors = []
+    for place, item in enumerate(items):
+        name, tensor = item if isinstance(item, tuple) and len(item) == 2 else ("", item)
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"parameters[{place}] must be a Tensor, got {type(tensor).__name__}")
+        names.setdefault(id(tensor), name or f"parameters[{place}] of shape {tuple(tensor.shape)}")
+        tensors.append(tensor)
+    return tensors, lambda owner: names[id(owner)]
+
+
+def parameter_name(module: nn.Module, parameter: Tensor) -> str:
+    """Return the name of a parameter inside of a module, as ``named_parameters`` gives it."""
+    for name, candidate in module.named_parameters():
+        if candidate is parameter:
+            return plain_name(name)
+    return f"a parameter of shape {tuple(parameter.shape)}"
+
+
+def plain_name(name: str) -> str:
+    """Return a name without what ``torch.compile`` puts into it."""
+    return name.replace("_orig_mod.", "")
+
+
+@torch.no_grad()
+def nonfinite_gradients(parameters: Parameters) -> list[str]:
+    """Return the names of the parameters whose gradient holds a NaN or an Inf.
+
+    Reads the gradients on the host: one device synchronisation.
+
+    Parameters
+    ----------
+    parameters
+        A Tensor, a Module, or an iterable of Tensors or of pairs of name and Tensor.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> model = nn.Linear(3, 2)
+    >>> model.weight.grad = torch.full((2, 3), torch.inf)
+    >>> nonfinite_gradients(model)
+    ['weight']
+    """
+    gradients = Gradients.of(parameters)
+    return [
+        gradients.name_of(place)
+        for place, tensor in enumerate(gradients.tensors)
+        if not bool(tensor.isfinite().all())
+    ]

@@ -1,0 +1,89 @@
+"""Multiply gradients in place, exactly enough, and without asking the device for a number."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gradcourse.clipping.gradients import Gradients, Group
+from gradcourse.clipping.norms import Norms
+
+__all__ = ["limit", "limit_each", "rescale"]
+
+# A factor beyond these is not a normal float32, or nearly not; its root, twice, is.
+SMALLEST, BIGGEST = 1e-37, 1e37
+
+
+def limit(
+    gradients: Gradients, norms: Norms, max_norm: float | Tensor, foreach: bool | None
+) -> None:
+    """Scale all gradients so that their norm is at most ``max_norm``; leave non-finite ones."""
+    if norms.value is not None:
+        cap = float(max_norm)
+        if cap < norms.value < math.inf:
+            _multiply_all(gradients, cap / norms.value, foreach)
+        return
+    over = (norms.total > max_norm) & norms.total.isfinite()
+    _multiply_all(gradients, torch.where(over, max_norm / norms.total, 1.0), foreach)
+
+
+def rescale(gradients: Gradients, norms: Norms, norm: float, foreach: bool | None) -> None:
+    """Scale all gradients so that their norm is ``norm``; leave zero and non-finite ones."""
+    if norms.value is not None:
+        if 0 < norms.value < math.inf:
+            _multiply_all(gradients, norm / norms.value, foreach)
+        return
+    usable = (norms.total > 0) & norms.total.isfinite()
+    _multiply_all(gradients, torch.where(usable, norm / norms.total, 1.0), foreach)
+
+
+def limit_each(gradients: Gradients, norms: Norms, caps: list[float]) -> None:
+    """Scale each gradient so that its norm is at most its own cap; leave non-finite ones."""
+    if norms.value is not None:
+        for tensor, norm, cap in zip(gradients.tensors, norms.each.tolist(), caps, strict=True):
+            if cap < norm < math.inf:
+                _multiply([tensor], cap / norm, None)
+        return
+    limits = torch.tensor(caps, dtype=norms.each.dtype).to(norms.each.device, non_blocking=True)
+    over = (norms.each > limits) & norms.each.isfinite()
+    factors = torch.where(over, limits / norms.each, 1.0)
+    for group in gradients.groups:
+        for place, tensor in zip(group.places, group.tensors, strict=True):
+            _multiply_on_device([tensor], factors[place], group)
+
+
+def _multiply_all(gradients: Gradients, factor: float | Tensor, foreach: bool | None) -> None:
+    for group in gradients.groups:
+        if isinstance(factor, Tensor):
+            _multiply_on_device(group.tensors, factor, group, foreach)
+        else:
+            _multiply(group.tensors, factor, foreach)
+
+
+def _multiply(tensors: list[Tensor], factor: float, foreach: bool | None) -> None:
+    if factor and not SMALLEST < factor < BIGGEST:
+        _multiply(tensors, math.sqrt(factor), foreach)
+        factor = math.sqrt(factor)
+    # A 0-d tensor and not a number: torch rounds a number to float16 for a list of float16 tensors,
+    # and takes three times as long for a list of many small ones.
+    scalar = torch.tensor(factor, dtype=torch.promote_types(tensors[0].dtype, torch.float32))
+    if foreach is False:
+        for tensor in tensors:
+            tensor.mul_(scalar.to(tensor.device))
+    else:
+        torch._foreach_mul_(tensors, scalar.to(tensors[0].device))
+
+
+def _multiply_on_device(
+    tensors: list[Tensor], factor: Tensor, group: Group, foreach: bool | None = None
+) -> None:
+    dtype = torch.promote_types(group.dtype, torch.float32)
+    factor = factor.to(group.device, dtype)
+    if dtype is group.dtype and foreach is not False:
+        torch._foreach_mul_(tensors, factor)
+        return
+    for tensor in tensors:
+        # With a dimension of its own the factor is not rounded to the half precision of the tensor.
+        torch.mul(tensor, factor.view(1) if tensor.ndim else factor, out=tensor)
