@@ -152,7 +152,7 @@ def _listed(parameters: Parameters) -> tuple[list[Tensor], Callable[[Tensor], st
         return [parameters], lambda _: f"the parameter of shape {tuple(parameters.shape)}"
     if isinstance(parameters, nn.Module):
         module = parameters
-        return list(module.parameters()), lambda owner: parameter_name(module, owner)
+        return list(module.parameters()), lambda owner: parameter_names(module)[id(owner)]
     try:
         items = list(parameters)
     except TypeError:
@@ -177,12 +177,9 @@ def _listed(parameters: Parameters) -> tuple[list[Tensor], Callable[[Tensor], st
     return tensors, lambda owner: names[id(owner)]
 
 
-def parameter_name(module: nn.Module, parameter: Tensor) -> str:
-    """Return the name of a parameter inside of a module, as ``named_parameters`` gives it."""
-    for name, candidate in module.named_parameters():
-        if candidate is parameter:
-            return plain_name(name)
-    return f"a parameter of shape {tuple(parameter.shape)}"
+def parameter_names(module: nn.Module) -> dict[int, str]:
+    """Return the name of each parameter of a module by its ``id``; the first of a tied one's."""
+    return {id(parameter): plain_name(name) for name, parameter in module.named_parameters()}
 
 
 def plain_name(name: str) -> str:
