@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,10 @@ from torch import Tensor, nn
 from gradcourse.clipping.sharding import Sharding, local_shard
 
 __all__ = ["Gradients", "Parameters", "nonfinite_gradients"]
+
+# A model may have hundreds of small gradients: these are read without a Python frame for each.
+GRADIENT = attrgetter("grad")
+KIND = attrgetter("layout", "dtype", "device")
 
 Parameters = Tensor | nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 
@@ -23,7 +28,7 @@ class Group:
     device: torch.device
     dtype: torch.dtype
     tensors: list[Tensor]
-    places: list[int]
+    places: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,43 +79,53 @@ class Gradients:
     @classmethod
     def of_list(cls, parameters: list[Tensor], name_of: Callable[[Tensor], str]) -> Gradients:
         """Collect the gradients of parameters that are known to be tensors."""
-        owners = [parameter for parameter in parameters if parameter.grad is not None]
+        owners = parameters
+        found = list(map(GRADIENT, owners))
+        tensors = [tensor for tensor in found if tensor is not None]
+        if len(tensors) < len(owners):
+            owners = [
+                owner for owner, tensor in zip(owners, found, strict=True) if tensor is not None
+            ]
         # By the gradient and not by the parameter: a tied weight may be listed twice, and two
         # parameters may have been given one gradient.
-        once = {id(owner.grad): owner for owner in owners}
-        if len(once) < len(owners):
-            owners = list(once.values())
-        tensors: list[Tensor] = []
+        if len(set(map(id, tensors))) < len(tensors):
+            once = dict(zip(map(id, tensors), owners, strict=True))
+            return cls.of_list(list(once.values()), name_of)
         shardings: dict[int, Sharding] = {}
         complex_places: list[int] = []
-        for place, owner in enumerate(owners):
-            tensor = owner.grad
-            assert tensor is not None
-            if type(tensor) is not Tensor or tensor.layout is not torch.strided:
-                tensor, sharding = local_shard(tensor)
+        # Most models have plain gradients of one kind, and then nothing is looked at one by one.
+        kinds = set(map(KIND, tensors))
+        plain = set(map(type, tensors)) <= {Tensor}
+        if not plain or any(
+            layout is not torch.strided or dtype.is_complex for layout, dtype, _ in kinds
+        ):
+            for place, owner in enumerate(owners):
+                tensor, sharding = local_shard(tensors[place])
                 if sharding is not None:
                     shardings[place] = sharding
                 if tensor.layout is not torch.strided:
                     tensor = _values(owner, tensor, name_of)
-            if tensor.is_complex():
-                tensor = _real_view(owner, tensor)
-                complex_places.append(place)
-            tensors.append(tensor)
+                if tensor.is_complex():
+                    tensor = _real_view(owner, tensor)
+                    complex_places.append(place)
+                tensors[place] = tensor
+            kinds = set(map(KIND, tensors))
         return cls(
             owners,
             tensors,
             shardings,
             frozenset(complex_places),
             lambda place: name_of(owners[place]),
-            _grouped(tensors),
+            _grouped(tensors, kinds),
         )
 
 
-def _grouped(tensors: list[Tensor]) -> list[Group]:
-    kinds = {(tensor.device, tensor.dtype) for tensor in tensors}
+def _grouped(
+    tensors: list[Tensor], kinds: set[tuple[torch.layout, torch.dtype, torch.device]]
+) -> list[Group]:
     if len(kinds) == 1:
-        ((device, dtype),) = kinds
-        return [Group(device, dtype, tensors, list(range(len(tensors))))]
+        ((_, dtype, device),) = kinds
+        return [Group(device, dtype, tensors, range(len(tensors)))]
     places: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for place, tensor in enumerate(tensors):
         places.setdefault((tensor.device, tensor.dtype), []).append(place)
@@ -166,15 +181,29 @@ def _listed(parameters: Parameters) -> tuple[list[Tensor], Callable[[Tensor], st
             "no gradient was touched",
             stacklevel=4,
         )
-    names: dict[int, str] = {}
-    tensors = []
-    for place, item in enumerate(items):
-        name, tensor = item if isinstance(item, tuple) and len(item) == 2 else ("", item)
+    named = {
+        place: item
+        for place, item in enumerate(items)
+        if isinstance(item, tuple) and len(item) == 2
+    }
+    tensors = (
+        [item[1] if place in named else item for place, item in enumerate(items)]
+        if named
+        else items
+    )
+    for place, tensor in enumerate(tensors):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"parameters[{place}] must be a Tensor, got {type(tensor).__name__}")
-        names.setdefault(id(tensor), name or f"parameters[{place}] of shape {tuple(tensor.shape)}")
-        tensors.append(tensor)
-    return tensors, lambda owner: names[id(owner)]
+
+    def name_of(owner: Tensor) -> str:
+        place = next(place for place, tensor in enumerate(tensors) if tensor is owner)
+        return (
+            named[place][0]
+            if place in named
+            else f"parameters[{place}] of shape {tuple(owner.shape)}"
+        )
+
+    return tensors, name_of
 
 
 def parameter_names(module: nn.Module) -> dict[int, str]:
