@@ -153,7 +153,8 @@ def _norm_in_rows(tensor: Tensor, norm_type: float, dtype: torch.dtype | None) -
     if whole < flat.numel():
         rest = vector_norm(flat[whole:], norm_type, dtype=dtype)
         norms = torch.cat([norms, rest.view(1)])
-    return vector_norm(norms, norm_type, dtype=torch.float64).to(norms.dtype)
+    norm: Tensor = vector_norm(norms, norm_type, dtype=torch.float64)
+    return norm.to(norms.dtype)
 
 
 def _safe(norm: float, norm_type: float, dtype: torch.dtype) -> bool:
