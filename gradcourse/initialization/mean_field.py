@@ -1,4 +1,4 @@
-"""Weight schemes by name, in the style of ``torch.nn.init``."""
+"""Weights and biases of linear layers by their mean field scales."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from gradcourse.checks import at_least_zero
+from gradcourse.initialization.slots import slots_of
 
 __all__ = ["mean_field_"]
 
@@ -48,11 +49,12 @@ def mean_field_(
     """
     for name, scale in (("weight_scale", weight_scale), ("bias_scale", bias_scale)):
         at_least_zero(name, scale)
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            std = weight_scale / math.sqrt(layer.in_features)
-            layer.weight.normal_(0, std, generator=generator)
-            # Tested for None by hand because the annotation of Linear.bias denies it.
-            if layer._parameters["bias"] is not None:
-                layer.bias.normal_(0, bias_scale, generator=generator)
+    slots = [slot for slot in slots_of(module) if isinstance(slot.module, nn.Linear)]
+    parameters = [(slot, slot.plain()) for slot in slots if slot.name in ("weight", "bias")]
+    for slot, parameter in parameters:
+        std = bias_scale
+        if slot.name == "weight":
+            # A weight without inputs is empty, so that any deviation will do.
+            std = weight_scale / math.sqrt(parameter.shape[1] or 1)
+        parameter.normal_(0, std, generator=generator)
     return module
