@@ -1,0 +1,185 @@
+"""What it costs to watch and clip the gradients of a training step: ours, torch's, and by hand.
+
+    python benchmarks/monitor.py              one thread, as a small model is trained
+    python benchmarks/monitor.py --rounds 50  faster and rougher
+
+Every way sees the same gradients in turn, a fresh copy each time, in an order drawn anew in each
+round; what is compared is the median over the rounds of the ratio to torch's clip in that round.
+On a GPU the device's time is measured with the host's, and the synchronisations that each way makes
+are counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import random
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from statistics import median, quantiles
+
+import torch
+from torch import Tensor, nn
+
+from gradcourse.clipping import PercentileClip, clip_grad_norm_
+from gradcourse.device import choose_device
+from gradcourse.diagnosis import GradMonitor
+from gradcourse.models import MLP
+
+Way = Callable[[], object]
+
+
+def transformer() -> nn.Module:
+    """Return a small language model with 58 parameters."""
+    layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True, norm_first=True)
+    encoder = nn.TransformerEncoder(layer, 4, nn.LayerNorm(128), enable_nested_tensor=False)
+    head = nn.Sequential(nn.Linear(128, 128), nn.GELU(), nn.LayerNorm(128), nn.Linear(128, 256))
+    return nn.Sequential(nn.Embedding(256, 128), nn.Embedding(64, 128), encoder, head)
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "6-layer MLP": lambda: MLP(in_features=64, width=256, depth=5, out_features=10),
+    "transformer": transformer,
+    "400-tensor MLP": lambda: MLP(in_features=64, width=64, depth=199, out_features=10),
+}
+
+
+def torch_clip(model: nn.Module, max_norm: float) -> Way:
+    """Return torch's function, called as everybody calls it."""
+    return lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+
+
+def torch_clip_of_a_list(model: nn.Module, max_norm: float) -> Way:
+    """Return torch's function on parameters that were listed once."""
+    parameters = list(model.parameters())
+    return lambda: torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+
+
+def naive_loop(model: nn.Module, max_norm: float) -> Way:
+    """Return the loop of the tutorials, which logs each norm, and torch's clip after it."""
+
+    def step() -> None:
+        norms = {}
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                norms[name] = parameter.grad.norm().item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+
+    return step
+
+
+def our_clip(model: nn.Module, max_norm: float) -> Way:
+    """Return our function on the module."""
+    return lambda: clip_grad_norm_(model, max_norm)
+
+
+def our_monitor(model: nn.Module, max_norm: float) -> Way:
+    """Return the monitor that records every norm by parameter and clips by them."""
+    monitor = GradMonitor(model)
+    return lambda: monitor.step(max_norm)
+
+
+def our_percentile_clip(model: nn.Module, _max_norm: float) -> Way:
+    """Return the monitor with a limit that learns."""
+    monitor, clip = GradMonitor(model), PercentileClip(50)
+    return lambda: monitor.step(clip)
+
+
+WAYS: dict[str, Callable[[nn.Module, float], Way]] = {
+    "torch's clip": torch_clip,
+    "torch's clip, list made once": torch_clip_of_a_list,
+    "loop with .item(), torch's clip": naive_loop,
+    "our clip": our_clip,
+    "our monitor + clip": our_monitor,
+    "our monitor + percentile": our_percentile_clip,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=300, help="measurements of each way")
+    parser.add_argument("--device", help="a torch device; by default as the course chooses it")
+    chosen = parser.parse_args(arguments)
+    device = choose_device(chosen.device)
+    torch.set_num_threads(1)
+    print(describe(device))
+    for name, make in MODELS.items():
+        torch.manual_seed(0)
+        model = make().to(device)
+        for clipped in (True, False):
+            table(name, model, clipped, chosen.rounds)
+
+
+def describe(device: torch.device) -> str:
+    """Return what the numbers depend on, in one line."""
+    what = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return (
+        f"{device.type} ({what}), one thread, torch {torch.__version__}, "
+        f"Python {platform.python_version()}, {platform.system()}"
+    )
+
+
+def table(name: str, model: nn.Module, clipped: bool, rounds: int) -> None:
+    """Print the ratios of all ways on one model to torch's clip."""
+    parameters = list(model.parameters())
+    gradients = [torch.randn_like(parameter) for parameter in parameters]
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    max_norm = norm / 2 if clipped else norm * 2
+    ways = {label: make(model, max_norm) for label, make in WAYS.items()}
+    times: dict[str, list[float]] = {label: [] for label in ways}
+    warm_up = max(10, rounds // 10)
+    for turn in range(warm_up + rounds):
+        for label in random.sample(list(ways), len(ways)):
+            seconds = timed(ways[label], parameters, gradients)
+            if turn >= warm_up:
+                times[label].append(seconds)
+    count = sum(parameter.numel() for parameter in parameters)
+    print(
+        f"\n{name}: {len(parameters)} tensors, {count:,} parameters, "
+        f"{'every step clipped' if clipped else 'no step clipped'}"
+    )
+    base = times["torch's clip"]
+    for label, seconds in times.items():
+        ratios = [mine / its for mine, its in zip(seconds, base, strict=True)]
+        low, *_, high = quantiles(ratios, n=10)
+        line = (
+            f"  {label:32} {median(seconds) * 1e6:8.0f} us   "
+            f"{median(ratios):5.2f} of torch's   (10 to 90 %: {low:.2f} to {high:.2f})"
+        )
+        if parameters[0].is_cuda:
+            line += f"   {synchronisations(ways[label])} synchronisations"
+        print(line)
+
+
+def timed(way: Way, parameters: list[Tensor], gradients: list[Tensor]) -> float:
+    """Return the seconds that one call takes, on gradients that are the same each time."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.clone()
+    if parameters[0].is_cuda:
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    way()
+    if parameters[0].is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def synchronisations(way: Way) -> int:
+    """Count how often one call makes the host wait for a CUDA device."""
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            way()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(warning.message) for warning in caught)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""Watch the gradients of a training run, and clip them by the norms that were measured."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradcourse.checks import at_least
+from gradcourse.clipping.adaptive import AdaptiveClip
+from gradcourse.clipping.functions import as_returned, limit_of, order
+from gradcourse.clipping.gradients import Gradients, plain_name
+from gradcourse.clipping.norms import Norms, measure
+from gradcourse.clipping.scaling import limit
+from gradcourse.diagnosis.history import History, NonFinite, Record, read
+from gradcourse.diagnosis.untouched import plain_module
+from gradcourse.diagnosis.verdict import Diagnosis, judge
+from gradcourse.diagnosis.watch import LayerWatch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["GradMonitor"]
+
+
+class GradMonitor:
+    """Measure, record and clip the gradients of a model, once per training step.
+
+    Call ``step`` between ``backward()`` and ``optimizer.step()``, in the place of
+    ``clip_grad_norm_``: the norms that it clips by are the norms that it records, so that watching
+    costs nothing extra. Nothing is read from the device until you ask for it.
+
+    As a context manager it also watches the layers: the gradient with respect to each layer's
+    output, which shows a vanishing gradient where the weights' gradients hide it, and the dead and
+    saturated units of each activation. Its hooks are gone at the end of the block. A model that was
+    compiled and run before the block does not call them.
+
+    Parameters
+    ----------
+    model
+        Its parameters are listed here, and once more when none of them has a gradient.
+    every
+        The norms by parameter and the layers are recorded on every such step; the norm of all
+        gradients on each.
+    history
+        How many of the latest steps are kept.
+    norm_type
+        The order p > 0 of the norms, or ``inf``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model is no module, or a number is out of range.
+
+    Examples
+    --------
+    >>> from gradcourse.models import MLP
+    >>> model = MLP(in_features=8, width=16, depth=3, out_features=1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with GradMonitor(model) as monitor:
+    ...     for _ in range(5):
+    ...         optimizer.zero_grad()
+    ...         model(torch.ones(4, 8)).square().sum().backward()
+    ...         norm = monitor.step(max_norm=1e-3)
+    ...         optimizer.step()
+    >>> monitor.clip_rate()
+    1.0
+    >>> monitor.diagnose().verdict
+    'healthy'
+    """
+
+    def __init__(
+        self, model: nn.Module, every: int = 1, history: int = 10_000, norm_type: float = 2.0
+    ) -> None:
+        self.model = model
+        self.every = at_least(1, "every", every)
+        self.norm_type = order(norm_type)
+        self.steps = 0
+        self._watch = LayerWatch(plain_module(model), self._due)
+        self._records: deque[Record] = deque(maxlen=at_least(1, "history", history))
+        self._history: History | None = None
+        self._list_parameters()
+
+    @torch.no_grad()
+    def step(
+        self,
+        max_norm: float | AdaptiveClip | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> Tensor:
+        """Unscale, measure, record and clip the gradients as they are now.
+
+        Parameters
+        ----------
+        max_norm
+            The largest norm that is left, or a limit that learns, such as ``PercentileClip``;
+            ``None`` only measures.
+        scaler
+            A gradient scaler, whose scale is taken out of the gradients first, unless
+            ``scaler.unscale_(optimizer)`` has done so since the last update.
+        optimizer
+            The optimizer whose gradients the scaler scales; needed with a scaler.
+
+        Returns
+        -------
+        Tensor
+            The norm before clipping, as ``clip_grad_norm_`` returns it.
+
+        Raises
+        ------
+        ValueError
+            If ``max_norm`` is negative or NaN, or a scaler comes without its optimizer.
+        """
+        learner = max_norm if isinstance(max_norm, AdaptiveClip) else None
+        cap: float | Tensor = math.inf
+        if not isinstance(max_norm, AdaptiveClip):
+            cap = limit_of("max_norm", max_norm)
+        if scaler is not None:
+            _unscale(scaler, optimizer)
+        gradients = self._gradients()
+        norms = measure(gradients, self.norm_type)
+        if learner is not None and len(gradients):
+            cap = learner.observe(norms.total)
+        self._record(gradients, norms, cap, scaler is not None and scaler.is_enabled())
+        if learner is not None or cap < math.inf:
+            limit(gradients, norms, cap, None)
+        return as_returned(gradients, norms)
+
+    @property
+    def history(self) -> History:
+        """What was recorded, as arrays. Reading it makes an accelerator's host wait."""
+        if self._history is None:
+            self._history = read(self._records, self._names)
+        return self._history
+
+    def clip_rate(self, window: int | None = None) -> float:
+        """Return the share of steps that were clipped, of the last ``window`` or of all.
+
+        A step whose norm was not finite was not clipped, and is not counted. NaN if there is none.
+        """
+        last = slice(None if window is None else -at_least(1, "window", window), None)
+        finite = np.isfinite(self.history.norm[last])
+        return float(self.history.clipped[last][finite].mean()) if finite.any() else math.nan
+
+    def nonfinite(self) -> list[NonFinite]:
+        """Return each gradient that was NaN or Inf: its step, its parameter, and which of the two.
+
+        Of a step on which the norms by parameter were not recorded the parameter is given as
+        ``"?"``.
+        """
+        return list(self.history.nonfinite)
+
+    def diagnose(self, window: int = 100) -> Diagnosis:
+        """Return a verdict on the last ``window`` steps, where the trouble begins, and what helps.
+
+        The profile over the layers is that of the gradients with respect to their outputs if the
+        monitor was used as a context manager, and of their weights' gradients if not.
+        """
+        recent = list(self._records)[-at_least(1, "window", window) :]
+        scaled = np.array([record.scaled for record in recent], dtype=bool)
+        return judge(read(recent, self._names), scaled)
+
+    def plot(self) -> Figure:
+        """Draw the norm over the steps and its profile over the layers; return the figure."""
+        from gradcourse.diagnosis.picture import draw
+
+        return draw(self.history)
+
+    def __enter__(self) -> Self:
+        self._watch.attach()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._watch.detach()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        # The hooks belong to the model here, not to a copy of the monitor.
+        state["_watch"] = None
+        state["_parameters"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._watch = LayerWatch(plain_module(self.model), self._due)
+        self._list_parameters()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        return f"GradMonitor({type(self.model).__name__}, {self.steps} steps)"
+
+    def _due(self) -> bool:
+        return self.steps % self.every == 0
+
+    def _list_parameters(self) -> None:
+        named = dict(self.model.named_parameters())
+        self._parameters: list[Tensor] = list(named.values())
+        self._names = tuple(map(plain_name, named))
+
+    def _gradients(self) -> Gradients:
+        gradients = Gradients.of_list(self._parameters, self._name_of)
+        if not len(gradients):
+            # Wrapping a model, as sharding does, may have put other parameters in their place.
+            self._list_parameters()
+            gradients = Gradients.of_list(self._parameters, self._name_of)
+        return gradients
+
+    def _record(
+        self, gradients: Gradients, norms: Norms, cap: float | Tensor, scaled: bool
+    ) -> None:
+        layers, units = self._watch.take()
+        each = places = None
+        if self._due():
+            each = norms.each
+            if len(gradients) < len(self._parameters):
+                number = {id(owner): place for place, owner in enumerate(self._parameters)}
+                places = tuple(number[id(owner)] for owner in gradients.parameters)
+        self._records.append(
+            Record(self.steps, norms.total, cap, scaled, each, places, layers, units)
+        )
+        self._history = None
+        self.steps += 1
+
+    def _name_of(self, owner: Tensor) -> str:
+        return next(
+            name
+            for name, parameter in zip(self._names, self._parameters, strict=True)
+            if parameter is owner
+        )
+
+
+def _unscale(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer | None) -> None:
+    if optimizer is None:
+        raise ValueError(
+            "a scaler needs the optimizer whose gradients it scales: step(optimizer=...)"
+        )
+    try:
+        scaler.unscale_(optimizer)
+    except RuntimeError as error:
+        # torch keeps no public record of whether this was done already; its complaint says so.
+        if "already been called" not in str(error):
+            raise

@@ -1,0 +1,218 @@
+"""From what a monitor has seen to a verdict, and from the verdict to what helps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcourse.diagnosis.history import Floats, History
+from gradcourse.diagnosis.norms import layer_of
+
+__all__ = ["ADVICE", "Advice", "Diagnosis", "Verdict", "judge"]
+
+Verdict = Literal["healthy", "vanishing", "exploding", "dead", "saturated", "non-finite"]
+
+# A layer whose gradient is a thousand times smaller than another's learns a thousand times slower.
+DECADES = 3.0
+# Where a gradient lost or won this much on its way back, trouble is said to begin.
+BEGINS = 1.0
+# Of an activation's units; a ReLU network at its start has half of its *outputs* at zero, but nearly
+# no unit that is zero for the whole batch.
+SHARE = 0.5
+# Of an Inf or NaN with a gradient scaler at work, which looks for its scale by overflowing.
+OVERFLOWS = 0.5
+# What a norm of exactly zero is drawn and fitted as: the smallest float32 number is 1e-45.
+FLOOR = 1e-46
+
+
+class Advice(NamedTuple):
+    """What helps, and the lesson that measures how much."""
+
+    text: str
+    lesson: str
+
+    def __str__(self) -> str:
+        return f"{self.text} (lesson {self.lesson})"
+
+
+ADVICE: dict[Verdict, tuple[Advice, ...]] = {
+    "healthy": (),
+    "vanishing": (
+        Advice("initialise for the activation: initialize(model, 'he_normal')", "05"),
+        Advice("normalise: a LayerNorm before each activation", "06"),
+        Advice("let the gradient pass by: residual connections", "07"),
+        Advice("clipping cannot help: there is nothing to clip", "03"),
+    ),
+    "exploding": (
+        Advice("clip the norm of all gradients, near its median", "03"),
+        Advice("lower the learning rate, standardise inputs and targets", "04"),
+        Advice("initialise for the activation: initialize(model, 'he_normal')", "05"),
+        Advice("normalise: a LayerNorm before each activation", "06"),
+    ),
+    "dead": (
+        Advice("lower the learning rate: a large step has pushed the biases down", "04"),
+        Advice("start again with initialize(model, 'he_normal'), which sets biases to zero", "05"),
+        Advice("normalise: a LayerNorm before each activation", "06"),
+    ),
+    "saturated": (
+        Advice("standardise the inputs", "04"),
+        Advice("start with smaller weights: initialize(model, 'xavier_normal')", "05"),
+        Advice("normalise: a LayerNorm before each activation", "06"),
+    ),
+    "non-finite": (
+        Advice("ask find_nonfinite(model, batch, loss) which operation made it", "02"),
+        Advice("skip such a step: training_step(...) guards loss and gradients", "02"),
+        Advice("if the norm grew before, clip it: max_norm cannot mend what is NaN already", "03"),
+        Advice("in float16, scale the loss: torch.amp.GradScaler", "11"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A verdict on a training run.
+
+    Attributes
+    ----------
+    verdict
+        ``healthy``, ``vanishing``, ``exploding``, ``dead``, ``saturated`` or ``non-finite``.
+    reason
+        What it rests on, with numbers, in one sentence.
+    layer
+        The path of the layer where it begins, coming from the loss; empty if healthy.
+    decades_per_layer
+        By how many powers of ten a layer changes the gradient on its way back: the slope of a line
+        through the profile, negative where it vanishes. 0 with fewer than two layers.
+    profile
+        By layer, in the order of the forward pass: log10 of the gradient's norm, median over steps.
+    quantity
+        What the profile is made of.
+    advice
+        What helps, most specific first.
+    """
+
+    verdict: Verdict
+    reason: str
+    layer: str
+    decades_per_layer: float
+    profile: dict[str, float]
+    quantity: str
+    advice: tuple[Advice, ...]
+
+    def __str__(self) -> str:
+        where = f", beginning at layer {self.layer}" if self.layer else ""
+        lines = [f"{self.verdict}{where}: {self.reason}"]
+        return "\n".join(lines + [f"  - {advice}" for advice in self.advice])
+
+
+def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
+    """Return a verdict on a history.
+
+    The first that applies: *non-finite* (a norm that is NaN or Inf; under a gradient scaler, more
+    than half of them), *exploding* (the gradient grows a thousandfold from the last layer to the
+    first, or its norm to a thousand times its median over the steps), *dead* or *saturated* (more
+    than half of the units of an activation), *vanishing* (a thousandfold fall), *healthy*.
+
+    Parameters
+    ----------
+    history
+        The steps to judge.
+    scaled
+        On which of them a gradient scaler was at work, shape ``(n,)``.
+    """
+    profile, quantity = _profile(history)
+    slope = _slope(profile)
+
+    def verdict(name: Verdict, reason: str, layer: str) -> Diagnosis:
+        return Diagnosis(name, reason, layer, slope, profile, quantity, ADVICE[name])
+
+    if not len(history):
+        return verdict("healthy", "no step was recorded yet", "")
+    bad = ~np.isfinite(history.norm)
+    searching = scaled.any() and bad[scaled].mean() <= OVERFLOWS
+    if (bad & ~scaled).any() or (bad.any() and not searching):
+        return verdict("non-finite", _when(history, bad), _first_bad(history))
+    levels = np.array(list(profile.values()))
+    paths = list(profile)
+    change = levels[0] - levels[-1] if len(levels) else 0.0
+    back = levels[::-1] - levels[-1] if len(levels) else levels
+    if change >= DECADES:
+        begins = paths[::-1][int(np.argmax(back >= BEGINS))]
+        return verdict("exploding", _across(profile, quantity, "grows"), begins)
+    finite = history.norm[~bad]
+    median, largest = float(np.median(finite)), float(finite.max())
+    if largest > 10**DECADES * median > 0:
+        at = int(history.steps[~bad][np.argmax(finite)])
+        reason = f"the norm reaches {largest:.2g} at step {at}, where its median is {median:.2g}"
+        return verdict("exploding", reason, _loudest(history))
+    for name, shares in (("dead", history.dead), ("saturated", history.saturated)):
+        for path, share in shares.items():
+            typical = float(np.nanmedian(share))
+            if typical > SHARE:
+                return verdict(name, f"{typical:.0%} of the units of {path} are {name}", path)  # type: ignore[arg-type]
+    if change <= -DECADES:
+        begins = paths[::-1][int(np.argmax(back <= -BEGINS))]
+        return verdict("vanishing", _across(profile, quantity, "falls"), begins)
+    if largest == 0:
+        return verdict("vanishing", "every gradient is exactly zero", paths[-1] if paths else "")
+    return verdict("healthy", _across(profile, quantity, "keeps"), "")
+
+
+def _profile(history: History) -> tuple[dict[str, float], str]:
+    if history.layers:
+        return _levels(history.layers), "the gradient of the layers' outputs"
+    layers: dict[str, list[Floats]] = {}
+    for name, norms in history.parameters.items():
+        layers.setdefault(layer_of(name), []).append(norms)
+    # A layer with a weight and a bias counts by the larger of the two.
+    largest = {path: np.fmax.reduce(norms) for path, norms in layers.items()}
+    return _levels(largest), "the gradient of the layers' weights"
+
+
+def _levels(layers: dict[str, Floats]) -> dict[str, float]:
+    levels = {}
+    for path, norms in layers.items():
+        finite = norms[np.isfinite(norms)]
+        if len(finite):
+            levels[path] = float(np.median(np.log10(np.maximum(finite, FLOOR))))
+    return levels
+
+
+def _slope(profile: dict[str, float]) -> float:
+    if len(profile) < 2:
+        return 0.0
+    back = np.array(list(profile.values()))[::-1]
+    return float(np.polyfit(np.arange(len(back)), back, 1)[0])
+
+
+def _across(profile: dict[str, float], quantity: str, verb: str) -> str:
+    if not profile:
+        return "the norm stays within a factor of a thousand of its median"
+    paths, levels = list(profile), list(profile.values())
+    decades = f"{abs(levels[0] - levels[-1]):.1f} decades"
+    how = f"stays within {decades}" if verb == "keeps" else f"{verb} by {decades}"
+    return f"{quantity} {how} from {paths[-1]} back to {paths[0]}"
+
+
+def _when(history: History, bad: NDArray[np.bool_]) -> str:
+    first = int(np.argmax(bad))
+    reason = f"the norm is {history.norm[first]:g} at step {history.steps[first]}"
+    before = history.norm[:first][np.isfinite(history.norm[:first])]
+    if len(before) > 1 and before[-1] > 10 * np.median(before):
+        reason += f", after it grew from {np.median(before):.2g} (median) to {before[-1]:.2g}"
+    return reason
+
+
+def _first_bad(history: History) -> str:
+    """Return the layer nearest to the loss that is not finite on the first such step."""
+    found = [entry for entry in history.nonfinite if entry.step == history.nonfinite[0].step]
+    return layer_of(found[-1].parameter)
+
+
+def _loudest(history: History) -> str:
+    """Return the layer whose gradient is largest on the step with the largest norm."""
+    norms = {name: np.nanmax(norms) for name, norms in history.parameters.items() if len(norms)}
+    return layer_of(max(norms, key=lambda name: norms[name])) if norms else ""

@@ -1,0 +1,95 @@
+"""Hooks that note what happens at each layer, while they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from gradcourse.clipping.norms import scaled_norm
+
+__all__ = ["LayerWatch"]
+
+
+class LayerWatch:
+    """Notes the gradient with respect to each layer's output, and the units of each activation.
+
+    A layer is a module that itself owns a weight with two dimensions or more.
+
+    Parameters
+    ----------
+    model
+        The module whose layers are watched.
+    due
+        Says whether this step is to be noted.
+    """
+
+    def __init__(self, model: nn.Module, due: Callable[[], bool]) -> None:
+        self._model = model
+        self._due = due
+        self._handles: list[RemovableHandle] = []
+        self._order: dict[str, None] = {}
+        self._gradients: dict[str, list[Tensor]] = {}
+        self._units: dict[str, list[Tensor]] = {}
+
+    def attach(self) -> None:
+        """Put the hooks in place, once."""
+        self.detach()
+        for path, module in self._model.named_modules():
+            if any(weight.ndim > 1 for weight in module.parameters(recurse=False)):
+                self._handles.append(module.register_forward_hook(_Hook(self.note_layer, path)))
+
+    def detach(self) -> None:
+        """Take the hooks away."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.take()
+
+    def take(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return what was noted since the last time, and forget it."""
+        layers = {
+            path: scaled_norm(torch.stack(self._gradients[path]), 2.0)
+            for path in self._order
+            if path in self._gradients
+        }
+        units = {path: torch.stack(shares).mean(0) for path, shares in self._units.items()}
+        self._order, self._gradients, self._units = {}, {}, {}
+        return layers, units
+
+    def note_layer(self, path: str, _module: nn.Module, output: Any) -> None:
+        """Note, on its way back, the gradient with respect to what a layer has put out."""
+        outputs = output[0] if isinstance(output, tuple) else output
+        if isinstance(outputs, Tensor) and outputs.requires_grad and self._due():
+            self._order.setdefault(path)
+            # On the tensor and not on the module: a module's backward hooks change the graph.
+            outputs.register_hook(partial(self._note_gradient, path))  # type: ignore[no-untyped-call]
+
+    def _note_gradient(self, path: str, gradient: Tensor) -> None:
+        self._gradients.setdefault(path, []).append(scaled_norm(gradient, 2.0))
+
+
+class _Hook:
+    """A forward hook that a copy of the model, pickled or deep-copied, has no part in."""
+
+    def __init__(self, note: Callable[[str, nn.Module, Any], None], path: str) -> None:
+        self._note = note
+        self._path = path
+
+    def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> None:
+        self._note(self._path, module, output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _inert, ()
+
+
+def _inert() -> Callable[..., None]:
+    return _nothing
+
+
+def _nothing(*_: Any) -> None:
+    """Stand in for a hook in a copy."""
