@@ -74,7 +74,8 @@ def fixup_(branches: Iterable[nn.Module], head: nn.Module | None = None) -> list
     In each of ``L`` branches of ``m`` weight layers, the last is set to 0, bias included, and the
     weights of the others are multiplied by ``L ** (-1 / (2 m - 2))``, in place. Every block is then
     the identity, and a step of gradient descent changes the output by an amount that does not grow
-    with depth (Zhang, Dauphin & Ma 2019).
+    with depth (Zhang, Dauphin & Ma 2019). That holds for weights: the biases of the last layers
+    move alike in every branch, so their share of a step grows like ``L``; make them without.
 
     Initialize the model first, ``initialize(model, "he_normal")``, and call this once: a second
     call would scale again. The paper also adds learned scalars to each branch, which belong to the
