@@ -37,8 +37,8 @@ class GradMonitor:
 
     As a context manager it also watches the layers: the gradient with respect to each layer's
     output, which shows a vanishing gradient where the weights' gradients hide it, and the dead and
-    saturated units of each activation. Its hooks are gone at the end of the block. A model that was
-    compiled and run before the block does not call them.
+    saturated units of each activation. Its hooks are gone at the end of the block. In a compiled
+    model no layers are watched; the parameters are.
 
     Parameters
     ----------

@@ -19,8 +19,8 @@ Verdict = Literal["healthy", "vanishing", "exploding", "dead", "saturated", "non
 DECADES = 3.0
 # Where a gradient lost or won this much on its way back, trouble is said to begin.
 BEGINS = 1.0
-# Of an activation's units; a ReLU network at its start has half of its *outputs* at zero, but nearly
-# no unit that is zero for the whole batch.
+# Of an activation's units. At its start a ReLU network has half of its *outputs* at zero, but hardly
+# a unit that is zero for the whole batch.
 SHARE = 0.5
 # Of an Inf or NaN with a gradient scaler at work, which looks for its scale by overflowing.
 OVERFLOWS = 0.5
@@ -41,7 +41,10 @@ class Advice(NamedTuple):
 ADVICE: dict[Verdict, tuple[Advice, ...]] = {
     "healthy": (),
     "vanishing": (
-        Advice("initialise for the activation: initialize(model, 'he_normal')", "05"),
+        Advice("take ReLU or tanh in the place of sigmoid, whose slope is at most 1/4", "01"),
+        Advice(
+            "initialise for the activation: 'he_normal' for ReLU, 'xavier_normal' for tanh", "05"
+        ),
         Advice("normalise: a LayerNorm before each activation", "06"),
         Advice("let the gradient pass by: residual connections", "07"),
         Advice("clipping cannot help: there is nothing to clip", "03"),
@@ -49,7 +52,9 @@ ADVICE: dict[Verdict, tuple[Advice, ...]] = {
     "exploding": (
         Advice("clip the norm of all gradients, near its median", "03"),
         Advice("lower the learning rate, standardise inputs and targets", "04"),
-        Advice("initialise for the activation: initialize(model, 'he_normal')", "05"),
+        Advice(
+            "initialise for the activation: 'he_normal' for ReLU, 'xavier_normal' for tanh", "05"
+        ),
         Advice("normalise: a LayerNorm before each activation", "06"),
     ),
     "dead": (
@@ -134,7 +139,8 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
     bad = ~np.isfinite(history.norm)
     searching = scaled.any() and bad[scaled].mean() <= OVERFLOWS
     if (bad & ~scaled).any() or (bad.any() and not searching):
-        return verdict("non-finite", _when(history, bad), _first_bad(history))
+        reason = _when(history, bad) + _grew(profile)
+        return verdict("non-finite", reason, _first_bad(history))
     levels = np.array(list(profile.values()))
     paths = list(profile)
     change = levels[0] - levels[-1] if len(levels) else 0.0
@@ -148,11 +154,15 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
         at = int(history.steps[~bad][np.argmax(finite)])
         reason = f"the norm reaches {largest:.2g} at step {at}, where its median is {median:.2g}"
         return verdict("exploding", reason, _loudest(history))
-    for name, shares in (("dead", history.dead), ("saturated", history.saturated)):
+    units: tuple[tuple[Verdict, dict[str, Floats]], ...] = (
+        ("dead", history.dead),
+        ("saturated", history.saturated),
+    )
+    for name, shares in units:
         for path, share in shares.items():
             typical = float(np.nanmedian(share))
             if typical > SHARE:
-                return verdict(name, f"{typical:.0%} of the units of {path} are {name}", path)  # type: ignore[arg-type]
+                return verdict(name, f"{typical:.0%} of the units of {path} are {name}", path)
     if change <= -DECADES:
         begins = paths[::-1][int(np.argmax(back <= -BEGINS))]
         return verdict("vanishing", _across(profile, quantity, "falls"), begins)
@@ -204,6 +214,13 @@ def _when(history: History, bad: NDArray[np.bool_]) -> str:
     if len(before) > 1 and before[-1] > 10 * np.median(before):
         reason += f", after it grew from {np.median(before):.2g} (median) to {before[-1]:.2g}"
     return reason
+
+
+def _grew(profile: dict[str, float]) -> str:
+    levels = list(profile.values())
+    if not levels or levels[0] - levels[-1] < DECADES:
+        return ""
+    return f"; until then it grew by {levels[0] - levels[-1]:.1f} decades on its way back"
 
 
 def _first_bad(history: History) -> str:

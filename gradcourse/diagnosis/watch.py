@@ -81,7 +81,9 @@ class _Hook:
         self._path = path
 
     def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> None:
-        self._note(self._path, module, output)
+        # Inside of a compiled graph there are no layers any more, only what they were fused into.
+        if not torch.compiler.is_compiling():
+            self._note(self._path, module, output)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _inert, ()

@@ -1,0 +1,484 @@
+"""A monitor clips by the norms that it records, and leaves the model as it was."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from gradcourse.clipping import PercentileClip, SpikeClip, clip_grad_norm_
+from gradcourse.diagnosis import GradMonitor, grad_norms
+from gradcourse.initialization import mean_field_
+from gradcourse.models import MLP
+
+
+def network(seed: int = 0) -> MLP:
+    torch.manual_seed(seed)
+    return MLP(in_features=6, width=8, depth=3, out_features=2)
+
+
+def backward(model: nn.Module, scale: float = 1.0, seed: int = 1) -> None:
+    model.zero_grad()
+    inputs = torch.randn(10, 6, generator=torch.Generator().manual_seed(seed))
+    (scale * model(inputs).square().sum()).backward()
+
+
+def gradients(model: nn.Module) -> list[Tensor]:
+    return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+def hooks(model: nn.Module) -> list[int]:
+    return [
+        len(own)
+        for module in model.modules()
+        for own in (
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            module._backward_hooks,
+            module._backward_pre_hooks,
+        )
+    ]
+
+
+# what a step does
+
+
+@pytest.mark.parametrize("max_norm", [None, 0.0, 1e-3, 1e6])
+def test_a_step_clips_and_returns_what_clip_grad_norm_does(max_norm: float | None) -> None:
+    ours, theirs = network(), network()
+    backward(ours)
+    backward(theirs)
+    assert torch.equal(GradMonitor(ours).step(max_norm), clip_grad_norm_(theirs, max_norm))
+    for mine, its in zip(gradients(ours), gradients(theirs), strict=True):
+        assert torch.equal(mine, its)
+
+
+def test_the_norms_that_are_recorded_are_those_before_clipping() -> None:
+    model = network()
+    monitor = GradMonitor(model)
+    expected = []
+    for seed in range(3):
+        backward(model, seed=seed)
+        expected.append(grad_norms(model))
+        norm = monitor.step(0.5)
+        assert monitor.history.norm[-1] == pytest.approx(float(norm))
+    history = monitor.history
+    for name, norms in history.parameters.items():
+        assert norms == pytest.approx([step[name] for step in expected], rel=1e-6)
+    totals = [math.hypot(*step.values()) for step in expected]
+    assert history.norm == pytest.approx(totals, rel=1e-6)
+    assert history.max_norm.tolist() == [0.5] * 3
+    assert history.steps.tolist() == history.measured.tolist() == [0, 1, 2]
+
+
+def test_a_limit_that_learns_sees_the_norms_and_its_limit_is_recorded() -> None:
+    model, norms = network(), []
+    monitor, clip = GradMonitor(model), PercentileClip(50)
+    for seed in range(5):
+        backward(model, seed=seed)
+        norms.append(float(monitor.step(clip)))
+        assert float(torch.nn.utils.get_total_norm(gradients(model))) == pytest.approx(
+            min(norms[-1], float(np.percentile(norms, 50))), rel=1e-5
+        )
+    assert clip.norms.tolist() == pytest.approx(norms)
+    assert monitor.history.max_norm[-1] == pytest.approx(np.percentile(norms, 50))
+
+
+@pytest.mark.parametrize("clip", [PercentileClip(), SpikeClip()], ids=["percentile", "spike"])
+def test_a_limit_that_learns_is_not_taught_by_a_model_without_gradients(
+    clip: PercentileClip | SpikeClip,
+) -> None:
+    before = copy.deepcopy(clip.state_dict())
+    assert GradMonitor(network().requires_grad_(False)).step(clip) == 0
+    for name, value in clip.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize("bad", [-1.0, math.nan])
+def test_a_bad_limit_is_refused_before_anything_happens(bad: float) -> None:
+    monitor = GradMonitor(network())
+    with pytest.raises(ValueError, match="max_norm must be 0 or more"):
+        monitor.step(bad)
+    assert len(monitor) == 0
+
+
+def test_the_share_of_clipped_steps_counts_finite_steps_in_the_window() -> None:
+    model = network()
+    monitor = GradMonitor(model)
+    assert math.isnan(monitor.clip_rate())
+    for cap in (None, 1e-6, 1e-6, 1e9):
+        backward(model)
+        monitor.step(cap)
+    backward(model, scale=math.nan)
+    monitor.step(1e-6)
+    assert monitor.clip_rate() == pytest.approx(0.5)
+    assert monitor.clip_rate(window=3) == pytest.approx(0.5)
+    assert monitor.clip_rate(window=4) == pytest.approx(2 / 3)
+    assert math.isnan(monitor.clip_rate(window=1))
+    with pytest.raises(ValueError, match="window must be 1 or more, got 0"):
+        monitor.clip_rate(window=0)
+
+
+def test_a_gradient_that_is_not_finite_is_named_with_its_step_and_kind() -> None:
+    model = network()
+    monitor = GradMonitor(model)
+    backward(model)
+    monitor.step()
+    backward(model)
+    model[0].weight.grad[0, 0] = math.inf  # type: ignore[index]
+    model[4].bias.grad[1] = math.nan  # type: ignore[index]
+    before = gradients(model)
+    assert math.isnan(monitor.step(1.0))
+    assert [tuple(found) for found in monitor.nonfinite()] == [
+        (1, "0.weight", "Inf"),
+        (1, "4.bias", "NaN"),
+    ]
+    assert str(monitor.nonfinite()[0]) == "step 1: the gradient of 0.weight holds Inf"
+    for old, new in zip(before, gradients(model), strict=True):
+        assert torch.equal(old.nan_to_num(5), new.nan_to_num(5))
+
+
+def test_on_other_steps_than_every_only_the_total_is_kept() -> None:
+    model = network()
+    with GradMonitor(model, every=3) as monitor:
+        for step in range(7):
+            backward(model, scale=math.nan if step == 4 else 1.0)
+            monitor.step()
+    history = monitor.history
+    assert len(history) == 7
+    assert history.measured.tolist() == [0, 3, 6]
+    assert all(
+        len(norms) == 3 for norms in (*history.parameters.values(), *history.layers.values())
+    )
+    assert [tuple(found) for found in monitor.nonfinite()] == [(4, "?", "NaN")]
+
+
+def test_only_the_latest_steps_are_kept() -> None:
+    model = network()
+    monitor = GradMonitor(model, history=3)
+    for _ in range(5):
+        backward(model)
+        monitor.step()
+    assert monitor.history.steps.tolist() == [2, 3, 4]
+    assert (monitor.steps, len(monitor)) == (5, 3)
+    assert repr(monitor) == "GradMonitor(MLP, 5 steps)"
+
+
+@pytest.mark.parametrize("argument", ["every", "history"])
+def test_numbers_below_one_are_refused(argument: str) -> None:
+    with pytest.raises(ValueError, match=f"{argument} must be 1 or more, got 0"):
+        GradMonitor(network(), **{argument: 0})
+
+
+# with a gradient scaler
+
+
+def scaled_step(unscale_first: bool) -> tuple[Tensor, Tensor, GradMonitor]:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    inputs = torch.randn(10, 6, generator=torch.Generator().manual_seed(1))
+    scaler.scale(model(inputs).square().sum()).backward()  # type: ignore[no-untyped-call]
+    if unscale_first:
+        scaler.unscale_(optimizer)
+    monitor = GradMonitor(model)
+    norm = monitor.step(0.25, scaler, optimizer)
+    after = torch.nn.utils.get_total_norm(gradients(model))
+    scaler.step(optimizer)
+    scaler.update()
+    return norm, after, monitor
+
+
+@pytest.mark.parametrize("unscale_first", [False, True])
+def test_the_scale_is_taken_out_exactly_once_before_measuring(unscale_first: bool) -> None:
+    model = network()
+    backward(model)
+    norm, after, _ = scaled_step(unscale_first)
+    torch.testing.assert_close(norm, torch.nn.utils.get_total_norm(gradients(model)))
+    assert float(after) == pytest.approx(0.25, rel=1e-5)
+
+
+def test_a_scaler_without_its_optimizer_is_refused() -> None:
+    monitor = GradMonitor(network())
+    with pytest.raises(ValueError, match="needs the optimizer"):
+        monitor.step(scaler=torch.amp.GradScaler("cpu"))
+
+
+def test_another_complaint_of_the_scaler_is_passed_on() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu")
+    with pytest.raises((AssertionError, RuntimeError)):
+        GradMonitor(model).step(scaler=scaler, optimizer=optimizer)
+
+
+# the layers
+
+
+def test_the_profile_holds_the_gradient_with_respect_to_each_layer_s_output() -> None:
+    model = network().double()
+    inputs = torch.randn(10, 6, dtype=torch.float64)
+    with GradMonitor(model) as monitor:
+        model(inputs).square().sum().backward()
+        monitor.step()
+    hidden, outputs = inputs, {}
+    for path, module in model.named_children():
+        hidden = module(hidden)
+        if isinstance(module, nn.Linear):
+            hidden.retain_grad()
+            outputs[path] = hidden
+    hidden.square().sum().backward()
+    layers = monitor.history.layers
+    assert list(layers) == list(outputs)
+    for path, output in outputs.items():
+        assert output.grad is not None
+        assert layers[path] == pytest.approx([float(output.grad.norm())])
+
+
+def test_the_gradients_of_several_backward_passes_before_a_step_are_one_vector() -> None:
+    model, parts = network(), []
+    with GradMonitor(model) as monitor:
+        for seed in (1, 2):
+            backward(model, seed=seed)
+            monitor.step()
+        parts = [norms.copy() for norms in monitor.history.layers.values()]
+        for seed in (1, 2):
+            backward(model, seed=seed)
+        monitor.step()
+    for (first, second), whole in zip(parts, monitor.history.layers.values(), strict=True):
+        assert whole[-1] == pytest.approx(math.hypot(first, second))
+
+
+@pytest.mark.parametrize("weight_variance", [0.5, 2.0, 5.0])
+def test_the_slope_of_the_profile_is_the_one_that_theory_gives_a_relu_network(
+    weight_variance: float,
+) -> None:
+    torch.manual_seed(0)
+    model = mean_field_(MLP(64, 256, 30, activation="relu"), math.sqrt(weight_variance))
+    with GradMonitor(model) as monitor:
+        output = model(torch.randn(32, 64))
+        # A cotangent that does not know of the forward pass.
+        output.backward(torch.randn_like(output))
+        monitor.step()
+    expected = math.log10(math.sqrt(weight_variance / 2))
+    assert monitor.diagnose().decades_per_layer == pytest.approx(expected, abs=0.02)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = network()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        output: Tensor = checkpoint(self.body, inputs, use_reentrant=False)
+        return output
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.relu = nn.ReLU(inplace=True)
+        self.recurrent = nn.LSTM(6, 6, batch_first=True)
+        self.unused = nn.Linear(6, 6)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden: Tensor = self.relu(self.first(inputs))
+        return inputs + self.recurrent(hidden[:, None])[0][:, 0]
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (Checkpointed, ["body.0", "body.2", "body.4", "body.6"]),
+        (Residual, ["first", "recurrent"]),
+    ],
+    ids=["checkpointed", "in-place, recurrent and unused layers"],
+)
+def test_layers_of_many_kinds_are_watched(
+    make: Callable[[], nn.Module], expected: list[str]
+) -> None:
+    model = make()
+    with GradMonitor(model) as monitor:
+        backward(model)
+        monitor.step()
+    assert list(monitor.history.layers) == expected
+    assert all(0 < norms[0] < math.inf for norms in monitor.history.layers.values())
+
+
+def test_evaluation_without_gradients_is_not_noted() -> None:
+    model = network()
+    with GradMonitor(model) as monitor:
+        with torch.no_grad():
+            model(torch.ones(1, 6))
+        monitor.step()
+    assert monitor.history.layers == {}
+
+
+# leaving the model as it was
+
+
+def test_no_hook_is_left_behind() -> None:
+    model = network()
+    before = hooks(model)
+    with GradMonitor(model) as monitor:
+        assert hooks(model) != before
+        with monitor:
+            pass
+        assert hooks(model) == before
+    with pytest.raises(ZeroDivisionError), monitor:
+        raise ZeroDivisionError
+    assert hooks(model) == before
+
+
+def test_entering_twice_does_not_note_twice() -> None:
+    model = network()
+    monitor = GradMonitor(model)
+    monitor.__enter__()
+    once = hooks(model)
+    monitor.__enter__()
+    assert hooks(model) == once
+    monitor.__exit__(None, None, None)
+
+
+def test_without_the_block_no_hook_is_ever_put_there() -> None:
+    model = network()
+    monitor = GradMonitor(model)
+    backward(model)
+    monitor.step()
+    assert hooks(model) == hooks(network())
+    assert monitor.history.layers == {}
+
+
+def test_a_monitor_survives_pickling_and_goes_on() -> None:
+    model = network()
+    monitor = GradMonitor(model, every=2)
+    for _ in range(3):
+        backward(model)
+        monitor.step(0.1)
+    again = pickle.loads(pickle.dumps(monitor))
+    assert again.history.norm.tolist() == monitor.history.norm.tolist()
+    assert str(again.diagnose()) == str(monitor.diagnose())
+    with again:
+        backward(again.model)
+        again.step(0.1)
+    assert again.history.steps.tolist() == [0, 1, 2, 3]
+    assert len(monitor) == 3
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))]
+)
+def test_a_copy_of_a_watched_model_is_not_watched(
+    duplicate: Callable[[nn.Module], nn.Module],
+) -> None:
+    model = network()
+    with GradMonitor(model) as monitor:
+        twin = duplicate(model)
+        backward(twin)
+        monitor.step()
+    assert monitor.history.layers == {}
+
+
+def test_of_a_compiled_model_the_parameters_are_watched_under_their_own_names() -> None:
+    model = network()
+    compiled = torch.compile(model, backend="eager")
+    with GradMonitor(compiled) as monitor:  # type: ignore[arg-type]
+        backward(compiled)  # type: ignore[arg-type]
+        monitor.step(1.0)
+    assert list(monitor.history.parameters) == [name for name, _ in model.named_parameters()]
+    assert monitor.history.layers == {}
+    assert list(monitor.diagnose().profile) == ["0", "2", "4", "6"]
+
+
+def test_frozen_and_thawed_parameters_keep_their_places() -> None:
+    model = network()
+    model[2].requires_grad_(False)
+    monitor = GradMonitor(model)
+    backward(model)
+    expected = [grad_norms(model)]
+    monitor.step()
+    model[2].requires_grad_(True)
+    backward(model)
+    expected.append(grad_norms(model))
+    monitor.step()
+    for name, norms in monitor.history.parameters.items():
+        assert norms == pytest.approx([step.get(name, math.nan) for step in expected], nan_ok=True)
+    assert monitor.nonfinite() == []
+
+
+def test_a_tied_weight_is_one_parameter() -> None:
+    model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6))
+    model[2].weight = model[0].weight
+    monitor = GradMonitor(model)
+    backward(model)
+    total = torch.nn.utils.get_total_norm(gradients(model))
+    torch.testing.assert_close(monitor.step(float(total) / 2), total)
+    assert list(monitor.history.parameters) == ["0.weight", "0.bias", "2.bias"]
+    torch.testing.assert_close(torch.nn.utils.get_total_norm(gradients(model)), total / 2)
+
+
+def test_parameters_that_were_put_in_the_place_of_the_old_ones_are_found() -> None:
+    model = network()
+    monitor = GradMonitor(model)
+    for module in model:
+        if isinstance(module, nn.Linear):
+            module.weight = nn.Parameter(module.weight.detach().clone())
+            module.bias = nn.Parameter(module.bias.detach().clone())
+    backward(model)
+    assert monitor.step() > 0
+
+
+@pytest.mark.parametrize("steps", ["none", "healthy", "limited", "not finite", "unwatched"])
+def test_the_picture_says_what_it_shows(steps: str) -> None:
+    from matplotlib import pyplot as plt
+
+    model = network()
+    monitor = GradMonitor(model)
+    if steps != "none":
+        if steps != "unwatched":
+            monitor.__enter__()
+        for step in range(4):
+            backward(model, scale=math.nan if steps == "not finite" and step > 1 else 1.0)
+            monitor.step(1.0 if steps == "limited" else None)
+        monitor.__exit__(None, None, None)
+    figure = monitor.plot()
+    figure.canvas.draw()
+    left, right = figure.axes
+    assert left.get_title(loc="left") == "gradient norm"
+    watched = steps in ("healthy", "limited", "not finite")
+    assert ("output" in right.get_title(loc="left")) == watched
+    labels = " ".join(str(line.get_label()) for line in left.lines)
+    assert ("max_norm (100% clipped)" in labels) == (steps == "limited")
+    assert ("NaN or Inf" in labels) == (steps == "not finite")
+    plt.close(figure)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_step_does_not_make_the_host_wait() -> None:
+    model = network().cuda()
+    inputs = torch.randn(10, 6, device="cuda")
+    clips: list[float | PercentileClip | SpikeClip | None] = [
+        None,
+        1.0,
+        PercentileClip(),
+        SpikeClip(),
+    ]
+    with GradMonitor(model) as monitor:
+        for clip in clips * 2:
+            model.zero_grad()
+            model(inputs).square().sum().backward()
+            torch.cuda.set_sync_debug_mode("error" if monitor.steps >= len(clips) else "default")
+            try:
+                monitor.step(clip)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+    assert len(monitor.history) == 2 * len(clips)

@@ -1,0 +1,186 @@
+"""Each verdict at both sides of its threshold, where the trouble begins, and which comes first."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradcourse.diagnosis.history import History, NonFinite
+from gradcourse.diagnosis.verdict import ADVICE, Diagnosis, judge
+
+
+def history(**changes: Any) -> History:
+    """Return five healthy steps of four layers, with changes."""
+    steps = np.arange(5)
+    fields: dict[str, Any] = {
+        "steps": steps,
+        "norm": np.ones(5),
+        "max_norm": np.full(5, math.inf),
+        "clipped": np.zeros(5, dtype=bool),
+        "measured": steps,
+        "nonfinite": (),
+        "parameters": {f"{layer}.weight": np.ones(5) for layer in "abcd"},
+        "layers": {},
+        "dead": {},
+        "saturated": {},
+    }
+    return History(**fields | changes)
+
+
+def layers(*decades: float) -> dict[str, np.ndarray[Any, Any]]:
+    """Return layers whose gradients have these logarithms, input first."""
+    return {chr(97 + k): np.full(5, 10.0**level) for k, level in enumerate(decades)}
+
+
+def verdict_on(seen: History, scaled: bool = False) -> Diagnosis:
+    return judge(seen, np.full(len(seen), scaled))
+
+
+def test_equal_gradients_are_healthy() -> None:
+    found = verdict_on(history())
+    assert (found.verdict, found.layer, found.advice) == ("healthy", "", ())
+    assert found.decades_per_layer == pytest.approx(0)
+    assert "stays within 0.0 decades from d back to a" in found.reason
+    assert str(found).startswith("healthy: the gradient of the layers' weights")
+
+
+def test_without_a_step_there_is_nothing_to_say() -> None:
+    nothing = history(
+        steps=np.zeros(0, int), norm=np.zeros(0), measured=np.zeros(0, int), parameters={}
+    )
+    assert verdict_on(nothing).reason == "no step was recorded yet"
+
+
+@pytest.mark.parametrize(
+    ("sign", "verdict"), [(-1, "vanishing"), (1, "exploding")], ids=["vanishing", "exploding"]
+)
+def test_a_thousandfold_change_over_the_layers_and_no_less_is_a_disease(
+    sign: int, verdict: str
+) -> None:
+    sick = verdict_on(history(layers=layers(sign * 3.01, sign * 2, sign * 1, 0)))
+    assert sick.verdict == verdict
+    assert sick.decades_per_layer == pytest.approx(sign * 1.003, abs=1e-3)
+    assert sick.quantity == "the gradient of the layers' outputs"
+    assert "by 3.0 decades from d back to a" in sick.reason
+    assert (
+        verdict_on(history(layers=layers(sign * 2.99, sign * 2, sign * 1, 0))).verdict == "healthy"
+    )
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(
+    ("decades", "layer"),
+    [
+        ((3.5, 3.4, 3.3, 0.2, 0.1, 0), "c"),
+        ((5, 4, 3, 2, 1, 0), "e"),
+        ((3.5, 0.3, 0.3, 0.2, 0.1, 0), "a"),
+    ],
+)
+def test_trouble_begins_where_the_first_decade_is_lost_or_won_on_the_way_back(
+    sign: int, decades: tuple[float, ...], layer: str
+) -> None:
+    assert verdict_on(history(layers=layers(*(sign * d for d in decades)))).layer == layer
+
+
+def test_the_median_over_the_steps_decides_and_not_one_step() -> None:
+    profile = layers(0, 0, 0, 0)
+    profile["a"][0] = 1e-9
+    assert verdict_on(history(layers=profile)).verdict == "healthy"
+    profile["a"][:3] = 1e-9
+    assert verdict_on(history(layers=profile)).verdict == "vanishing"
+
+
+def test_a_layer_of_weights_counts_by_the_larger_of_its_parameters() -> None:
+    parameters = {"a.weight": np.full(5, 1e-9), "a.bias": np.ones(5), "b.weight": np.ones(5)}
+    assert verdict_on(history(parameters=parameters)).profile == {"a": 0.0, "b": 0.0}
+
+
+def test_steps_without_a_gradient_of_a_layer_do_not_count() -> None:
+    parameters = {"a.weight": np.array([math.nan, 1, 1, 1, 1]), "b.weight": np.full(5, math.nan)}
+    assert verdict_on(history(parameters=parameters)).profile == {"a": 0.0}
+
+
+def test_gradients_of_exactly_zero_have_vanished() -> None:
+    zero = {f"{layer}.weight": np.zeros(5) for layer in "ab"}
+    found = verdict_on(history(norm=np.zeros(5), parameters=zero))
+    assert (found.verdict, found.reason) == ("vanishing", "every gradient is exactly zero")
+    half = verdict_on(history(layers={"a": np.zeros(5), "b": np.ones(5)}))
+    assert half.verdict == "vanishing"
+    assert math.isfinite(half.decades_per_layer)
+
+
+@pytest.mark.parametrize(("spike", "verdict"), [(1001.0, "exploding"), (999.0, "healthy")])
+def test_a_norm_of_a_thousand_times_its_median_is_an_explosion(spike: float, verdict: str) -> None:
+    norm = np.array([1, 1, 1, spike, 1])
+    loud = {"a.weight": np.ones(5), "b.weight": norm, "c.weight": np.ones(5)}
+    found = verdict_on(history(norm=norm, parameters=loud))
+    assert found.verdict == verdict
+    if verdict == "exploding":
+        assert found.layer == "b"
+        assert found.reason == "the norm reaches 1e+03 at step 3, where its median is 1"
+
+
+@pytest.mark.parametrize("kind", ["dead", "saturated"])
+@pytest.mark.parametrize(("share", "found"), [(0.51, True), (0.5, False)])
+def test_more_than_half_of_the_units_is_a_disease(kind: str, share: float, found: bool) -> None:
+    units = {"x": np.full(5, 0.1), "y": np.full(5, share)}
+    diagnosis = verdict_on(history(**{kind: units}))
+    assert (diagnosis.verdict == kind) == found
+    if found:
+        assert diagnosis.layer == "y"
+        assert diagnosis.reason == f"51% of the units of y are {kind}"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_one_norm_that_is_not_finite_decides(value: float) -> None:
+    norm = np.array([1, 2, 1, 50, value])
+    bad = (NonFinite(4, "b.weight", "NaN"), NonFinite(4, "c.weight", "NaN"))
+    found = verdict_on(history(norm=norm, nonfinite=bad, layers=layers(9, 0)))
+    assert (found.verdict, found.layer) == ("non-finite", "c")
+    assert found.reason == (
+        f"the norm is {value:g} at step 4, after it grew from 1.5 (median) to 50; "
+        "until then it grew by 9.0 decades on its way back"
+    )
+
+
+def test_the_layer_of_the_first_step_that_is_not_finite_is_named() -> None:
+    norm = np.array([1, 1, math.nan, math.nan, 1])
+    bad = (NonFinite(2, "a.weight", "Inf"), NonFinite(3, "d.weight", "NaN"))
+    found = verdict_on(history(norm=norm, nonfinite=bad))
+    assert (found.layer, found.reason) == ("a", "the norm is nan at step 2")
+
+
+@pytest.mark.parametrize(("overflows", "verdict"), [(2, "healthy"), (3, "non-finite")])
+def test_under_a_scaler_half_of_the_steps_may_overflow(overflows: int, verdict: str) -> None:
+    norm = np.ones(5)
+    norm[:overflows] = math.inf
+    bad = tuple(NonFinite(step, "a.weight", "Inf") for step in range(overflows))
+    assert verdict_on(history(norm=norm, nonfinite=bad), scaled=True).verdict == verdict
+    assert verdict_on(history(norm=norm, nonfinite=bad)).verdict == "non-finite"
+
+
+def test_the_most_urgent_verdict_comes_first() -> None:
+    sick: dict[str, Any] = {"layers": layers(-9, 0)}
+    assert verdict_on(history(**sick)).verdict == "vanishing"
+    sick["saturated"] = {"x": np.ones(5)}
+    assert verdict_on(history(**sick)).verdict == "saturated"
+    sick["dead"] = {"y": np.ones(5)}
+    assert verdict_on(history(**sick)).verdict == "dead"
+    sick["norm"] = np.array([1, 1, 1, 1, 1e9])
+    assert verdict_on(history(**sick)).verdict == "exploding"
+    sick["norm"] = np.array([1, 1, 1, 1, math.nan])
+    sick["nonfinite"] = (NonFinite(4, "?", "NaN"),)
+    assert verdict_on(history(**sick)).verdict == "non-finite"
+
+
+def test_every_verdict_but_health_has_advice_that_names_a_lesson() -> None:
+    assert not ADVICE["healthy"]
+    for verdict, advice in ADVICE.items():
+        assert (verdict == "healthy") == (not advice)
+        assert all(0 <= int(item.lesson) <= 13 for item in advice)
+    text = str(verdict_on(history(layers=layers(-4, 0))))
+    assert text.splitlines()[0].startswith("vanishing, beginning at layer a: ")
+    assert "  - let the gradient pass by: residual connections (lesson 07)" in text
