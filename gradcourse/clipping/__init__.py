@@ -28,7 +28,7 @@ from gradcourse.clipping.functions import (
     rescale_grad_norm_,
     standardize_grad_,
 )
-from gradcourse.clipping.gradients import nonfinite_gradients
+from gradcourse.clipping.nonfinite import nonfinite_gradients
 
 __all__ = [
     "PercentileClip",

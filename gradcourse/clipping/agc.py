@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gradcourse.checks import at_least_zero, more_than_zero
 from gradcourse.clipping.gradients import Gradients, Parameters
-from gradcourse.clipping.norms import scaled_norm
+from gradcourse.clipping.norms import accumulator, scaled_norm
 from gradcourse.clipping.sharding import add_up
 
 __all__ = ["clip_grad_agc_"]
@@ -38,7 +38,7 @@ def clip_grad_agc_(parameters: Parameters, clip_factor: float = 0.01, eps: float
     -------
     Tensor
         The share of units that were clipped, from 0 to 1; shape ``()``, float32. A unit whose
-        gradient is not finite is left as it was and not counted.
+        gradient is not finite is left as it was and not counted as clipped.
 
     Raises
     ------
@@ -66,22 +66,24 @@ def clip_grad_agc_(parameters: Parameters, clip_factor: float = 0.01, eps: float
     clipped: list[Tensor] = []
     units = 0
     for place, tensor in enumerate(gradients.tensors):
-        if not tensor.numel():
-            continue
+        parameter = gradients.parameters[place]
         weight = _matching_weight(gradients, place)
         gradient_norm, weight_norm = (
             _unit_norms(values, gradients, place) for values in (tensor, weight)
         )
         cap = clip_factor * weight_norm.clamp(min=eps)
         over = (gradient_norm > cap) & gradient_norm.isfinite()
-        factor = torch.where(over, cap / gradient_norm, 1.0)
-        tensor.mul_(factor.to(torch.promote_types(tensor.dtype, torch.float32)))
-        clipped.append(over.sum())
-        units += over.numel()
+        # With a factor in float64, as the norms are: of a huge gradient it is none in float32.
+        torch.mul(tensor, torch.where(over, cap / gradient_norm, 1.0), out=tensor)
+        count = over.sum().to(accumulator(over.device))
+        if parameter.ndim > 1 and place in gradients.shardings:
+            count = add_up(count[None], 1.0, {0: gradients.shardings[place]}, {0})[0]
+        clipped.append(count)
+        units += parameter.shape[0] if parameter.ndim > 1 else min(parameter.numel(), 1)
     if not units:
         return torch.tensor(0.0)
     device = clipped[0].device
-    return torch.stack([count.to(device) for count in clipped]).sum() / units
+    return (torch.stack([count.to(device) for count in clipped]).sum() / units).float()
 
 
 def _matching_weight(gradients: Gradients, place: int) -> Tensor:

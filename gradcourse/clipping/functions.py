@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gradcourse.clipping.gradients import Gradients, Parameters
-from gradcourse.clipping.norms import Norms, measure
+from gradcourse.clipping.nonfinite import raise_if_nonfinite
+from gradcourse.clipping.norms import Norms, accumulator, measure
 from gradcourse.clipping.scaling import limit, limit_each, rescale
 
 __all__ = [
@@ -296,8 +297,9 @@ def standardize_grad_(parameters: Parameters) -> None:
     recommended: it changes the sign of every element that lies between zero and the mean, and a
     vanishing gradient comes out as large as an exploding one.
 
-    The standard deviation is torch's, divided by n - 1. A tensor whose elements are all equal
-    becomes zero; one that holds a NaN or an Inf is left as it was.
+    The standard deviation is torch's, divided by n - 1; of complex numbers it is that of their
+    absolute distance from the mean. A tensor whose elements are all equal becomes zero; one that
+    holds a NaN or an Inf is left as it was.
 
     Parameters
     ----------
@@ -325,26 +327,28 @@ def standardize_grad_(parameters: Parameters) -> None:
                 f"the gradient of {gradients.name_of(place)} is sparse or a DTensor, "
                 "which cannot be standardised in place"
             )
-    for tensor in gradients.tensors:
+    for place, tensor in enumerate(gradients.tensors):
         if tensor.numel():
-            tensor.copy_(_standardized(tensor))
+            # In pairs of a real and an imaginary part, or one by one.
+            width = 2 if place in gradients.complex_places else 1
+            tensor.copy_(_standardized(tensor.reshape(-1, width)).view(tensor.shape))
 
 
-def _standardized(tensor: Tensor) -> Tensor:
-    wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+def _standardized(rows: Tensor) -> Tensor:
+    wide = rows.to(accumulator(rows.device))
     largest = torch.linalg.vector_norm(wide, torch.inf)
     # In units of the largest element no square overflows; the result is the same.
     unit = torch.where(largest > 0, largest, 1)
-    centred = wide / unit - (wide / unit).mean()
-    deviation = torch.linalg.vector_norm(centred) / math.sqrt(max(tensor.numel() - 1, 1))
-    equal = wide.amin() == wide.amax()
+    centred = wide / unit - (wide / unit).mean(0)
+    deviation = torch.linalg.vector_norm(centred) / math.sqrt(max(len(rows) - 1, 1))
+    equal = (wide == wide[0]).all()
     standard = torch.where(equal, 0.0, centred / torch.where(equal, 1, deviation))
     return torch.where(largest.isfinite(), standard, wide)
 
 
 def limit_of(name: str, value: float | None) -> float:
     """Return a limit of 0 or more; ``inf`` for None."""
-    number = math.inf if value is None else float(value)
+    number = math.inf if value is None else _number(name, value)
     if not number >= 0:
         raise ValueError(f"{name} must be 0 or more, or None for no limit, got {number:g}")
     return number
@@ -352,26 +356,17 @@ def limit_of(name: str, value: float | None) -> float:
 
 def order(norm_type: float) -> float:
     """Return the order of a norm, above 0."""
-    number = float(norm_type)
+    number = _number("norm_type", norm_type)
     if not number > 0:
         raise ValueError(f"norm_type must be above 0, or inf, got {number:g}")
     return number
 
 
-def raise_if_nonfinite(gradients: Gradients, norms: Norms) -> None:
-    """Raise a RuntimeError that names the parameters whose gradient is not finite."""
-    if math.isfinite(norms.value if norms.value is not None else float(norms.total)):
-        return
-    found = []
-    for place, norm in enumerate(norms.each.tolist()):
-        if not math.isfinite(norm):
-            kind = "NaN" if math.isnan(norm) else "Inf"
-            found.append(f"{gradients.name_of(place)} ({kind})")
-    shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-    raise RuntimeError(
-        f"the gradient is not finite in {len(found)} of {len(gradients)} parameters: {shown}; "
-        "nothing was clipped"
-    )
+def _number(name: str, value: float) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
 
 
 def as_returned(gradients: Gradients, norms: Norms) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gradcourse.clipping.sharding import Sharding, local_shard
 
-__all__ = ["Gradients", "Parameters", "nonfinite_gradients"]
+__all__ = ["Gradients", "Parameters", "parameter_names", "plain_name"]
 
 # A model may have hundreds of small gradients: these are read without a Python frame for each.
 GRADIENT = attrgetter("grad")
@@ -89,8 +89,14 @@ class Gradients:
         # By the gradient and not by the parameter: a tied weight may be listed twice, and two
         # parameters may have been given one gradient.
         if len(set(map(id, tensors))) < len(tensors):
-            once = dict(zip(map(id, tensors), owners, strict=True))
-            return cls.of_list(list(once.values()), name_of)
+            once: dict[int, Tensor] = {}
+            for owner, tensor in zip(owners, tensors, strict=True):
+                once.setdefault(id(tensor), owner)
+            gradients = cls.of_list(list(once.values()), name_of)
+            # A gradient that could not be worked on in place was replaced: for all that share it.
+            for owner, tensor in zip(owners, tensors, strict=True):
+                owner.grad = once[id(tensor)].grad
+            return gradients
         shardings: dict[int, Sharding] = {}
         complex_places: list[int] = []
         # Most models have plain gradients of one kind, and then nothing is looked at one by one.
@@ -168,23 +174,22 @@ def _listed(parameters: Parameters) -> tuple[list[Tensor], Callable[[Tensor], st
     if isinstance(parameters, nn.Module):
         module = parameters
         return list(module.parameters()), lambda owner: parameter_names(module)[id(owner)]
-    try:
-        items = list(parameters)
-    except TypeError:
+    if not isinstance(parameters, Iterable):
         raise TypeError(
             "parameters must be a Tensor, a Module or an iterable of Tensors, "
             f"got {type(parameters).__name__}"
-        ) from None
+        )
+    items = list(parameters)
     if not items and isinstance(parameters, Iterator):
         warnings.warn(
             "the iterator of parameters is empty, perhaps because it was used before: "
             "no gradient was touched",
-            stacklevel=4,
+            stacklevel=5,  # The caller of a public function, past no_grad around it.
         )
     named = {
         place: item
         for place, item in enumerate(items)
-        if isinstance(item, tuple) and len(item) == 2
+        if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
     }
     tensors = (
         [item[1] if place in named else item for place, item in enumerate(items)]
@@ -214,30 +219,3 @@ def parameter_names(module: nn.Module) -> dict[int, str]:
 def plain_name(name: str) -> str:
     """Return a name without what ``torch.compile`` puts into it."""
     return name.replace("_orig_mod.", "")
-
-
-@torch.no_grad()
-def nonfinite_gradients(parameters: Parameters) -> list[str]:
-    """Return the names of the parameters whose gradient holds a NaN or an Inf.
-
-    Reads the gradients on the host: one device synchronisation.
-
-    Parameters
-    ----------
-    parameters
-        A Tensor, a Module, or an iterable of Tensors or of pairs of name and Tensor.
-
-    Examples
-    --------
-    >>> from torch import nn
-    >>> model = nn.Linear(3, 2)
-    >>> model.weight.grad = torch.full((2, 3), torch.inf)
-    >>> nonfinite_gradients(model)
-    ['weight']
-    """
-    gradients = Gradients.of(parameters)
-    return [
-        gradients.name_of(place)
-        for place, tensor in enumerate(gradients.tensors)
-        if not bool(tensor.isfinite().all())
-    ]

@@ -12,8 +12,8 @@ from gradcourse.clipping.norms import Norms
 
 __all__ = ["limit", "limit_each", "rescale"]
 
-# A factor beyond these is not a normal float32, or nearly not; its root, twice, is.
-SMALLEST, BIGGEST = 1e-37, 1e37
+# Powers of ten that are normal numbers in float32.
+DECADES = 37
 
 
 def limit(
@@ -23,7 +23,8 @@ def limit(
     if norms.value is not None:
         cap = float(max_norm)
         if cap < norms.value < math.inf:
-            _multiply_all(gradients, cap / norms.value, foreach)
+            for factor in _factors(cap, norms.value):
+                _multiply_all(gradients, factor, foreach)
         return
     over = (norms.total > max_norm) & norms.total.isfinite()
     _multiply_all(gradients, torch.where(over, max_norm / norms.total, 1.0), foreach)
@@ -33,10 +34,14 @@ def rescale(gradients: Gradients, norms: Norms, norm: float, foreach: bool | Non
     """Scale all gradients so that their norm is ``norm``; leave zero and non-finite ones."""
     if norms.value is not None:
         if 0 < norms.value < math.inf:
-            _multiply_all(gradients, norm / norms.value, foreach)
+            for factor in _factors(norm, norms.value):
+                _multiply_all(gradients, factor, foreach)
         return
     usable = (norms.total > 0) & norms.total.isfinite()
-    _multiply_all(gradients, torch.where(usable, norm / norms.total, 1.0), foreach)
+    # The factor for the tiniest gradients is beyond float32, its root is not.
+    root = torch.where(usable, math.sqrt(norm) / norms.total.sqrt(), 1.0)
+    for _ in range(2):
+        _multiply_all(gradients, root, foreach)
 
 
 def limit_each(gradients: Gradients, norms: Norms, caps: list[float]) -> None:
@@ -44,7 +49,8 @@ def limit_each(gradients: Gradients, norms: Norms, caps: list[float]) -> None:
     if norms.value is not None:
         for tensor, norm, cap in zip(gradients.tensors, norms.each.tolist(), caps, strict=True):
             if cap < norm < math.inf:
-                _multiply([tensor], cap / norm, None)
+                for factor in _factors(cap, norm):
+                    _multiply([tensor], factor, None)
         return
     limits = torch.tensor(caps, dtype=norms.each.dtype).to(norms.each.device, non_blocking=True)
     over = (norms.each > limits) & norms.each.isfinite()
@@ -52,6 +58,15 @@ def limit_each(gradients: Gradients, norms: Norms, caps: list[float]) -> None:
     for group in gradients.groups:
         for place, tensor in zip(group.places, group.tensors, strict=True):
             _multiply_on_device([tensor], factors[place], group)
+
+
+def _factors(target: float, norm: float) -> list[float]:
+    """Return the factors, each a normal float32, whose product takes a norm to its target."""
+    if not target:
+        return [0.0]
+    decades = math.log10(target) - math.log10(norm)
+    count = 1 + int(abs(decades) / DECADES)
+    return [target / norm] if count == 1 else [10 ** (decades / count)] * count
 
 
 def _multiply_all(gradients: Gradients, factor: float | Tensor, foreach: bool | None) -> None:
@@ -63,9 +78,6 @@ def _multiply_all(gradients: Gradients, factor: float | Tensor, foreach: bool | 
 
 
 def _multiply(tensors: list[Tensor], factor: float, foreach: bool | None) -> None:
-    if factor and not SMALLEST < factor < BIGGEST:
-        _multiply(tensors, math.sqrt(factor), foreach)
-        factor = math.sqrt(factor)
     # A 0-d tensor and not a number: torch rounds a number to float16 for a list of float16 tensors,
     # and takes three times as long for a list of many small ones.
     scalar = torch.tensor(factor, dtype=torch.promote_types(tensors[0].dtype, torch.float32))

@@ -1,0 +1,57 @@
+"""What the tests of clipping share: parameters made of gradients, and norms in Python's floats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+FLOATS = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+NORM_TYPES = [1.0, 2.0, 3.0, math.inf, 0.5]
+
+
+def parameters_of(*gradients: Tensor) -> list[nn.Parameter]:
+    """Return one parameter for each gradient, which it holds."""
+    parameters = []
+    for gradient in gradients:
+        zeros = torch.zeros(gradient.shape, dtype=gradient.dtype, device=gradient.device)
+        parameters.append(nn.Parameter(zeros))
+        parameters[-1].grad = gradient
+    return parameters
+
+
+def gradients_of(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Return a copy of each gradient, dense."""
+    return [parameter.grad.detach().to_dense().clone() for parameter in parameters]
+
+
+def absolute(tensor: Tensor) -> list[float]:
+    """Return the absolute value of each element as a Python float, whatever its size."""
+    tensor = tensor.detach().to_dense()
+    if tensor.is_complex():
+        pairs = torch.view_as_real(tensor.resolve_conj().resolve_neg()).double().reshape(-1, 2)
+        return [math.hypot(*pair) for pair in pairs.tolist()]
+    return tensor.double().abs().flatten().tolist()
+
+
+def norm_of(gradients: Iterable[Tensor], p: float = 2.0) -> float:
+    """Return the p-norm of all elements together: a loop over scaled Python floats."""
+    sizes = [size for gradient in gradients for size in absolute(gradient)]
+    largest = max(sizes, default=0.0)
+    if p == math.inf or largest in (0.0, math.inf):
+        return largest
+    return largest * math.fsum((size / largest) ** p for size in sizes) ** (1 / p)
+
+
+def bits(tensor: Tensor) -> bytes:
+    """Return the bytes of a tensor's elements: -0.0 and 0.0 differ, and so do two kinds of NaN."""
+    dense = tensor.detach().resolve_conj().resolve_neg().contiguous().cpu()
+    return dense.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return normal numbers of a seed of their own."""
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return drawn.to(dtype)
