@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
 
-__all__ = ["call", "plain_module", "untouched"]
+__all__ = ["call", "copies", "plain_module", "untouched"]
 
 
 def plain_module(model: nn.Module) -> nn.Module:
@@ -48,9 +49,26 @@ def call(model: nn.Module, batch: Any) -> Any:
     )
 
 
+def copies(batch: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Return the batch made of copies, and these by name: ``"input[0]"``."""
+    batch = dict(batch) if isinstance(batch, Mapping) else batch
+    paths, structure = tree_flatten_with_path(batch)
+    items, tensors = [], {}
+    for path, item in paths:
+        if isinstance(item, Tensor):
+            copy = item.detach().clone().requires_grad_(item.requires_grad)
+            tensors[f"input{keystr(path)}"] = copy
+            # A model may write into a tensor that is no leaf, but not into a leaf.
+            item = copy.clone() if item.grad_fn is not None else copy
+        items.append(item)
+    return tree_unflatten(items, structure), tensors
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Keep a model's buffers, training flags and torch's random state, whatever happens inside.
+
+    Compiled parts of the model run eagerly, so that hooks are called.
 
     The forward pass works on copies of the buffers, so that the originals are not even written to:
     a graph that needs them for its own backward pass stays valid.
@@ -60,7 +78,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
     buffers = [dict(module._buffers) for module in modules]
     copies: dict[int, Tensor] = {}
     cuda = {tensor.device for tensor in (*model.parameters(), *model.buffers()) if tensor.is_cuda}
-    with torch.random.fork_rng(devices=sorted(device.index for device in cuda)):
+    compiled = any(hasattr(module, "_orig_mod") or module._compiled_call_impl for module in modules)
+    eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+    with eager, torch.random.fork_rng(devices=sorted(device.index for device in cuda)):
         try:
             for module, own in zip(modules, buffers, strict=True):
                 for name, buffer in own.items():
