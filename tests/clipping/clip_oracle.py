@@ -1,12 +1,25 @@
-"""What the tests of clipping share: parameters made of gradients, and norms in Python's floats."""
+"""What the tests of clipping share: the functions, their input, and norms in Python's floats."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
+import pytest
 import torch
 from torch import Tensor, nn
+
+from gradcourse.clipping import (
+    PercentileClip,
+    SpikeClip,
+    clip_grad_agc_,
+    clip_grad_norm_,
+    clip_grad_norm_per_parameter_,
+    clip_grad_rms_,
+    clip_grad_value_,
+    rescale_grad_norm_,
+    standardize_grad_,
+)
 
 FLOATS = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 NORM_TYPES = [1.0, 2.0, 3.0, math.inf, 0.5]
@@ -55,3 +68,47 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
     """Return normal numbers of a seed of their own."""
     drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return drawn.to(dtype)
+
+
+def same(one, other):
+    assert type(one) is type(other)
+    if one is not None:
+        torch.testing.assert_close(one, other)
+
+
+def filled(parameters, weights=0.2, seed=0):
+    """Give parameters weights, and gradients of normal numbers."""
+    for place, parameter in enumerate(parameters):
+        with torch.no_grad():
+            parameter.copy_(
+                weights * normal(*parameter.shape, seed=seed + place + 50, dtype=parameter.dtype)
+            )
+        parameter.grad = normal(*parameter.shape, seed=seed + place, dtype=parameter.dtype)
+    return parameters
+
+
+# Each clips at about half of what the gradients below have.
+FUNCTIONS = {
+    "clip_grad_norm_": lambda p: clip_grad_norm_(p, 1.0),
+    "clip_grad_norm_ of order 1": lambda p: clip_grad_norm_(p, 1.0, 1.0),
+    "clip_grad_norm_ of order inf": lambda p: clip_grad_norm_(p, 0.5, math.inf),
+    "clip_grad_norm_ one by one": lambda p: clip_grad_norm_(p, 1.0, foreach=False),
+    "clip_grad_norm_per_parameter_": lambda p: clip_grad_norm_per_parameter_(p, 1.0),
+    "clip_grad_rms_": lambda p: clip_grad_rms_(p, 0.5),
+    "clip_grad_value_": lambda p: clip_grad_value_(p, 0.5),
+    "clip_grad_value_ one by one": lambda p: clip_grad_value_(p, 0.5, foreach=False),
+    "clip_grad_agc_": lambda p: clip_grad_agc_(p, 0.5),
+    "rescale_grad_norm_": lambda p: rescale_grad_norm_(p, 1.0),
+    "standardize_grad_": lambda p: standardize_grad_(p),
+    "PercentileClip": lambda p: percentile_of_two(p),
+    "SpikeClip": lambda p: SpikeClip(max_norm=1.0)(p),
+}
+
+
+def percentile_of_two(parameters):
+    clip = PercentileClip(percentile=0)
+    clip.load_state_dict({"norms": torch.ones(1, dtype=torch.float64)})
+    return clip(parameters)
+
+
+every_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS.keys())
