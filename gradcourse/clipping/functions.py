@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from gradcourse.checks import at_least_zero
 from gradcourse.clipping.gradients import Gradients, Parameters
 from gradcourse.clipping.nonfinite import raise_if_nonfinite
 from gradcourse.clipping.norms import Norms, accumulator, measure
@@ -277,9 +278,7 @@ def rescale_grad_norm_(
     >>> weight.grad
     tensor([0.6000, 0.8000])
     """
-    target = limit_of("norm", norm)
-    if target == math.inf:
-        raise ValueError("norm must be a finite number, got inf")
+    target = at_least_zero("norm", _number("norm", norm))
     p = order(norm_type)
     gradients = Gradients.of(parameters)
     norms = measure(gradients, p, foreach)
