@@ -113,11 +113,13 @@ def test_a_loss_that_is_not_finite_is_no_search_at_any_scale():
     with pytest.raises(NonFiniteError, match="the loss is NaN"):
         skip_once(model, optimizer, guard=StepGuard(1), scaler=scaler)
     assert scaler.get_scale() == 2.0**15
+    before = everything(model, optimizer)
     record = training_step(
         model, optimizer, plus_inf, *batches(1), guard=StepGuard(2), scaler=scaler
     )
-    # Its gradients are finite, so the scaler has nothing to back off from.
+    # Its gradients are finite, so the scaler has nothing to back off from and would have stepped.
     assert record.reason == "the loss is Inf"
+    assert same(everything(model, optimizer), before)
     assert scaler.get_scale() == 2.0**15
     assert not training_step(model, optimizer, loss_fn, *batches(1), scaler=scaler).skipped
 

@@ -161,6 +161,14 @@ def test_a_chunk_of_truncated_back_propagation_is_a_batch():
     assert same(everything(model, optimizer), everything(theirs, other))
 
 
+def test_a_loss_of_one_number_may_have_a_shape():
+    model, optimizer = pair()
+    record = training_step(
+        model, optimizer, lambda *arguments: loss_fn(*arguments)[None], *batches(1)
+    )
+    assert record.loss == loss_fn(network(), *batches(1)).item()
+
+
 # Accumulation
 
 
