@@ -13,7 +13,7 @@ from torch import Tensor
 from gradcourse.checks import at_least, between, more_than_zero
 from gradcourse.clipping.functions import as_returned, limit_of, order
 from gradcourse.clipping.gradients import Gradients, Parameters
-from gradcourse.clipping.norms import accumulator, measure
+from gradcourse.clipping.norms import accumulator, measure, readable
 from gradcourse.clipping.scaling import limit
 
 __all__ = ["AdaptiveClip", "PercentileClip", "SpikeClip"]
@@ -119,15 +119,14 @@ class PercentileClip(AdaptiveClip):
                 (self.history,), math.nan, dtype=accumulator(norm.device), device=norm.device
             )
         self._norms = self._norms.to(norm.device)
-        on_cpu = norm.device.type == "cpu"
-        if not on_cpu or math.isfinite(norm):
+        if not readable(norm.device) or math.isfinite(norm):
             # On an accelerator a norm that is not finite takes a place as NaN, which counts as
             # nothing: only the host could leave it out, and it would have to wait for the number.
             place = self._seen % self.history
             self._norms[place] = torch.where(norm.isfinite(), norm, math.nan)
             self._seen += 1
         seen = self._norms[: self._seen]
-        if not on_cpu:
+        if not readable(norm.device):
             return torch.nanquantile(seen, self.percentile / 100)
         if not len(seen):
             return torch.tensor(math.inf)

@@ -12,7 +12,7 @@ from torch.linalg import vector_norm
 from gradcourse.clipping.gradients import Gradients, Group
 from gradcourse.clipping.sharding import add_up
 
-__all__ = ["Norms", "accumulator", "measure", "scaled_norm"]
+__all__ = ["Norms", "accumulator", "measure", "readable", "scaled_norm"]
 
 # Rows in which a large tensor's squares are summed up on a CPU. torch adds in float32 there: of
 # fifty million equal elements the norm comes out 3 % wrong in one go, and right to 1e-6 in rows of
@@ -55,9 +55,8 @@ def measure(gradients: Gradients, norm_type: float, foreach: bool | None = None)
         each = torch.stack([placed[place] for place in range(len(gradients))])
     if gradients.shardings:
         each = add_up(each.to(accumulator(device)), norm_type, gradients.shardings)
-    on_cpu = device.type == "cpu" and not torch.compiler.is_compiling()
-    total = vector_norm(each, norm_type) if on_cpu else scaled_norm(each, norm_type)
-    value = float(total) if on_cpu else None
+    total = vector_norm(each, norm_type) if readable(device) else scaled_norm(each, norm_type)
+    value = float(total) if readable(device) else None
     if value is not None and not _safe(value, norm_type, each.dtype):
         total = scaled_norm(each, norm_type)
         value = float(total)
@@ -95,6 +94,11 @@ def scaled_norm(tensor: Tensor, norm_type: float, dim: tuple[int, ...] | None = 
     return torch.where(usable, norm, largest.to(wide))
 
 
+def readable(device: torch.device) -> bool:
+    """Say whether reading a number costs nothing: no wait, and no break of a compiled graph."""
+    return device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def accumulator(device: torch.device) -> torch.dtype:
     """Return the widest dtype that a device can add up in."""
     return torch.float32 if device.type == "mps" else torch.float64
@@ -114,7 +118,7 @@ def _group_norms(
     if norm_type == math.inf and not all(tensor.numel() for tensor in tensors):
         # torch knows no largest of no elements.
         tensors = [tensor if tensor.numel() else tensor.new_zeros(1) for tensor in tensors]
-    if group.device.type == "cpu" and not torch.compiler.is_compiling():
+    if readable(group.device):
         return _cpu_norms(tensors, norm_type, foreach)
     wide = accumulator(group.device)
     # Powers of float32 fit into float64 up to the eighth.

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from gradcourse.clipping.gradients import Gradients, Group
-from gradcourse.clipping.norms import Norms
+from gradcourse.clipping.gradients import Gradients
+from gradcourse.clipping.norms import Norms, readable
 
 __all__ = ["limit", "limit_each", "rescale"]
 
@@ -55,9 +55,8 @@ def limit_each(gradients: Gradients, norms: Norms, caps: list[float]) -> None:
     limits = torch.tensor(caps, dtype=norms.each.dtype).to(norms.each.device, non_blocking=True)
     over = (norms.each > limits) & norms.each.isfinite()
     factors = torch.where(over, limits / norms.each, 1.0)
-    for group in gradients.groups:
-        for place, tensor in zip(group.places, group.tensors, strict=True):
-            _multiply_on_device([tensor], factors[place], group)
+    for place, tensor in enumerate(gradients.tensors):
+        _multiply([tensor], factors[place], None)
 
 
 def _factors(target: float, norm: float) -> list[float]:
@@ -71,31 +70,21 @@ def _factors(target: float, norm: float) -> list[float]:
 
 def _multiply_all(gradients: Gradients, factor: float | Tensor, foreach: bool | None) -> None:
     for group in gradients.groups:
-        if isinstance(factor, Tensor):
-            _multiply_on_device(group.tensors, factor, group, foreach)
-        else:
-            _multiply(group.tensors, factor, foreach)
+        _multiply(group.tensors, factor, foreach)
 
 
-def _multiply(tensors: list[Tensor], factor: float, foreach: bool | None) -> None:
+def _multiply(tensors: list[Tensor], factor: float | Tensor, foreach: bool | None) -> None:
+    dtype = torch.promote_types(tensors[0].dtype, torch.float32)
+    device = tensors[0].device
     # A 0-d tensor and not a number: torch rounds a number to float16 for a list of float16 tensors,
     # and takes three times as long for a list of many small ones.
-    scalar = torch.tensor(factor, dtype=torch.promote_types(tensors[0].dtype, torch.float32))
-    if foreach is False:
+    scalar = torch.as_tensor(factor, dtype=dtype, device=device)
+    if tensors[0].dtype is not dtype and not (readable(device) and isinstance(factor, float)):
+        # An accelerator rounds a 0-d tensor as well, but not one with a dimension of its own.
         for tensor in tensors:
-            tensor.mul_(scalar.to(tensor.device))
+            torch.mul(tensor, scalar.view(1) if tensor.ndim else scalar, out=tensor)
+    elif foreach is False:
+        for tensor in tensors:
+            tensor.mul_(scalar)
     else:
-        torch._foreach_mul_(tensors, scalar.to(tensors[0].device))
-
-
-def _multiply_on_device(
-    tensors: list[Tensor], factor: Tensor, group: Group, foreach: bool | None = None
-) -> None:
-    dtype = torch.promote_types(group.dtype, torch.float32)
-    factor = factor.to(group.device, dtype)
-    if dtype is group.dtype and foreach is not False:
-        torch._foreach_mul_(tensors, factor)
-        return
-    for tensor in tensors:
-        # With a dimension of its own the factor is not rounded to the half precision of the tensor.
-        torch.mul(tensor, factor.view(1) if tensor.ndim else factor, out=tensor)
+        torch._foreach_mul_(tensors, scalar)
