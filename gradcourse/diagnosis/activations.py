@@ -13,7 +13,16 @@ from torch.nn.utils.rnn import PackedSequence
 from gradcourse.checks import between
 from gradcourse.diagnosis.untouched import call, copies, plain_module, untouched
 
-__all__ = ["ActivationReport", "ActivationStatistics", "activation_statistics"]
+__all__ = [
+    "ACTIVATIONS",
+    "UNIT_LAYERS",
+    "ActivationReport",
+    "ActivationStatistics",
+    "activation_statistics",
+    "dead_units",
+    "real_values",
+    "saturated_share",
+]
 
 FLOAT16_MAX = torch.finfo(torch.float16).max
 
@@ -44,10 +53,14 @@ _ONE_SIDED = (
     nn.SiLU,
     nn.Softplus,
 )
-_ACTIVATIONS = (*_SLOPES, *_ONE_SIDED)
+ACTIVATIONS = (*_SLOPES, *_ONE_SIDED)
 _CONVOLUTIONS = (nn.modules.conv._ConvNd,)
 _CHANNEL_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 _FEATURES_LAST = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.RNNBase, nn.RNNCellBase)
+# The last of these that values have passed tells which of their dimensions are the units.
+UNIT_LAYERS = (*_CONVOLUTIONS, *_CHANNEL_NORMS, *_FEATURES_LAST)
+# An activation is flat where its slope is less than this share of the steepest: tanh beyond 0.97.
+FLAT = 1 - 0.97**2
 
 
 @dataclass(frozen=True)
@@ -183,7 +196,7 @@ def activation_statistics(
     for wanted in modules or ():
         if isinstance(wanted, str) and wanted not in named:
             raise ValueError(f"the model has no module {wanted!r}: it has {', '.join(named)}")
-    chosen = _ACTIVATIONS if modules is None else modules
+    chosen = ACTIVATIONS if modules is None else modules
     paths = {w for w in chosen if isinstance(w, str)}
     classes = tuple(w for w in chosen if isinstance(w, type))
 
@@ -198,12 +211,12 @@ def activation_statistics(
     handles = []
     try:
         for path, module in named.items():
-            if isinstance(module, (*_CONVOLUTIONS, *_CHANNEL_NORMS, *_FEATURES_LAST)):
+            if isinstance(module, UNIT_LAYERS):
                 handles.append(module.register_forward_hook(pass_layer))
             if path in paths or isinstance(module, classes):
 
                 def measure(module: nn.Module, _: Any, output: Any, path: str = path) -> None:
-                    values = _values(output)
+                    values = real_values(output)
                     if values is not None:
                         call = calls[path] = calls.get(path, -1) + 1
                         records.append(_measured(path, call, module, values, layer, flat))
@@ -217,12 +230,12 @@ def activation_statistics(
     return ActivationReport(tuple(records))
 
 
-def _values(output: Any) -> Tensor | None:
+def real_values(output: Any) -> Tensor | None:
     """Return what a module has put out, None if these are not real numbers."""
     if isinstance(output, PackedSequence):
         return output.data
     if isinstance(output, tuple | list) and output:
-        return _values(output[0])
+        return real_values(output[0])
     return output if isinstance(output, Tensor) and output.is_floating_point() else None
 
 
@@ -231,10 +244,9 @@ def _measured(
 ) -> ActivationStatistics:
     # Squares of large numbers overflow in a shorter format.
     values = (output if output.dim() else output[None]).double()
-    axis = _unit_axis(values, layer)
-    units = values.movedim(axis, 0).flatten(1) if values.dim() > 1 else values[:, None]
     size = values.abs()
-    slope = _slope_of(module)
+    dead = dead_units(values, layer)
+    saturated = saturated_share(module, values, flat)
     # The negation counts NaN too.
     return ActivationStatistics(
         module=path,
@@ -242,15 +254,39 @@ def _measured(
         kind=type(module).__name__,
         shape=tuple(output.shape),
         dtype=output.dtype,
-        units=len(units),
-        dead=_share((units == 0).all(1)),
+        units=len(dead),
+        dead=_share(dead),
         zeros=_share(values == 0),
-        saturated=None if slope is None else _share(slope(module, values) < flat),
+        saturated=None if saturated is None else float(saturated),
         overflowing=_share(~(size <= torch.finfo(output.dtype).max / 2)),
         beyond_float16=_share(~(size <= FLOAT16_MAX)),
         mean=float(values.mean()),
         std=float(values.std(correction=0)),
     )
+
+
+def dead_units(values: Tensor, layer: nn.Module | None) -> Tensor:
+    """Say of each unit whether all of its values are exactly 0; shape ``(units,)``.
+
+    Parameters
+    ----------
+    values
+        What an activation has put out, with one dimension or more.
+    layer
+        The last of ``UNIT_LAYERS`` that they have passed.
+    """
+    axis = _unit_axis(values, layer)
+    units = values.movedim(axis, 0).flatten(1) if values.dim() > 1 else values[:, None]
+    return (units == 0).all(1)
+
+
+def saturated_share(module: nn.Module, values: Tensor, flat: float = FLAT) -> Tensor | None:
+    """Return the share of values at which an activation is flat, shape ``()``.
+
+    None if it is not flat on both sides.
+    """
+    slope = _slope_of(module)
+    return None if slope is None else (slope(module, values) < flat).float().mean()
 
 
 def _slope_of(module: nn.Module) -> Callable[[Any, Tensor], Tensor] | None:

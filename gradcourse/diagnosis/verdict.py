@@ -19,9 +19,11 @@ Verdict = Literal["healthy", "vanishing", "exploding", "dead", "saturated", "non
 DECADES = 3.0
 # Where a gradient lost or won this much on its way back, trouble is said to begin.
 BEGINS = 1.0
-# Of an activation's units. At its start a ReLU network has half of its *outputs* at zero, but hardly
-# a unit that is zero for the whole batch.
-SHARE = 0.5
+# Of an activation's units. Half of them prove nothing: depth makes the inputs of a ReLU network
+# parallel, so that a unit is on for all of a batch or for none (Cho & Saul 2009).
+DEAD = 0.8
+# Of an activation's values.
+SATURATED = 0.5
 # Of an Inf or NaN with a gradient scaler at work, which looks for its scale by overflowing.
 OVERFLOWS = 0.5
 # What a norm of exactly zero is drawn and fitted as: the smallest float32 number is 1e-45.
@@ -118,8 +120,9 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
 
     The first that applies: *non-finite* (a norm that is NaN or Inf; under a gradient scaler, more
     than half of them), *exploding* (the gradient grows a thousandfold from the last layer to the
-    first, or its norm to a thousand times its median over the steps), *dead* or *saturated* (more
-    than half of the units of an activation), *vanishing* (a thousandfold fall), *healthy*.
+    first), *dead* (more than four in five units of an activation), *saturated* (more than half of
+    its values), *exploding* (the norm of a step is a thousand times the median), *vanishing* (a
+    thousandfold fall from the last layer to the first), *healthy*.
 
     Parameters
     ----------
@@ -148,21 +151,21 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
     if change >= DECADES:
         begins = paths[::-1][int(np.argmax(back >= BEGINS))]
         return verdict("exploding", _across(profile, quantity, "grows"), begins)
+    units: tuple[tuple[Verdict, dict[str, Floats], float], ...] = (
+        ("dead", history.dead, DEAD),
+        ("saturated", history.saturated, SATURATED),
+    )
+    for name, shares, most in units:
+        for path, share in shares.items():
+            typical = float(np.nanmedian(share))
+            if typical > most:
+                return verdict(name, f"{typical:.0%} of the units of {path} are {name}", path)
     finite = history.norm[~bad]
     median, largest = float(np.median(finite)), float(finite.max())
     if largest > 10**DECADES * median > 0:
         at = int(history.steps[~bad][np.argmax(finite)])
         reason = f"the norm reaches {largest:.2g} at step {at}, where its median is {median:.2g}"
         return verdict("exploding", reason, _loudest(history))
-    units: tuple[tuple[Verdict, dict[str, Floats]], ...] = (
-        ("dead", history.dead),
-        ("saturated", history.saturated),
-    )
-    for name, shares in units:
-        for path, share in shares.items():
-            typical = float(np.nanmedian(share))
-            if typical > SHARE:
-                return verdict(name, f"{typical:.0%} of the units of {path} are {name}", path)
     if change <= -DECADES:
         begins = paths[::-1][int(np.argmax(back <= -BEGINS))]
         return verdict("vanishing", _across(profile, quantity, "falls"), begins)

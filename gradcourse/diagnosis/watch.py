@@ -11,8 +11,17 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from gradcourse.clipping.norms import scaled_norm
+from gradcourse.diagnosis.activations import (
+    ACTIVATIONS,
+    UNIT_LAYERS,
+    dead_units,
+    real_values,
+    saturated_share,
+)
 
 __all__ = ["LayerWatch"]
+
+Note = Callable[[str, nn.Module, Any], None]
 
 
 class LayerWatch:
@@ -35,13 +44,21 @@ class LayerWatch:
         self._order: dict[str, None] = {}
         self._gradients: dict[str, list[Tensor]] = {}
         self._units: dict[str, list[Tensor]] = {}
+        self._passed: nn.Module | None = None
 
     def attach(self) -> None:
         """Put the hooks in place, once."""
         self.detach()
         for path, module in self._model.named_modules():
+            notes: list[Note] = []
             if any(weight.ndim > 1 for weight in module.parameters(recurse=False)):
-                self._handles.append(module.register_forward_hook(_Hook(self.note_layer, path)))
+                notes.append(self.note_layer)
+            if isinstance(module, UNIT_LAYERS):
+                notes.append(self.note_passing)
+            if isinstance(module, ACTIVATIONS):
+                notes.append(self.note_units)
+            for note in notes:
+                self._handles.append(module.register_forward_hook(_Hook(note, path)))
 
     def detach(self) -> None:
         """Take the hooks away."""
@@ -59,15 +76,31 @@ class LayerWatch:
         }
         units = {path: torch.stack(shares).mean(0) for path, shares in self._units.items()}
         self._order, self._gradients, self._units = {}, {}, {}
+        self._passed = None
         return layers, units
 
     def note_layer(self, path: str, _module: nn.Module, output: Any) -> None:
         """Note, on its way back, the gradient with respect to what a layer has put out."""
-        outputs = output[0] if isinstance(output, tuple) else output
-        if isinstance(outputs, Tensor) and outputs.requires_grad and self._due():
+        outputs = real_values(output)
+        if outputs is not None and outputs.requires_grad and self._due():
             self._order.setdefault(path)
             # On the tensor and not on the module: a module's backward hooks change the graph.
             outputs.register_hook(partial(self._note_gradient, path))  # type: ignore[no-untyped-call]
+
+    def note_passing(self, _path: str, module: nn.Module, _output: Any) -> None:
+        """Note the layer that values have passed last: it tells what their units are."""
+        self._passed = module
+
+    def note_units(self, path: str, module: nn.Module, output: Any) -> None:
+        """Note the shares of an activation's units that are dead and saturated."""
+        values = real_values(output)
+        if values is None or not torch.is_grad_enabled() or not self._due():
+            return
+        values = values.detach() if values.dim() else values.detach()[None]
+        dead = dead_units(values, self._passed).float().mean()
+        saturated = saturated_share(module, values)
+        shares = torch.stack([dead, torch.zeros_like(dead) if saturated is None else saturated])
+        self._units.setdefault(path, []).append(shares)
 
     def _note_gradient(self, path: str, gradient: Tensor) -> None:
         self._gradients.setdefault(path, []).append(scaled_norm(gradient, 2.0))
@@ -76,7 +109,7 @@ class LayerWatch:
 class _Hook:
     """A forward hook that a copy of the model, pickled or deep-copied, has no part in."""
 
-    def __init__(self, note: Callable[[str, nn.Module, Any], None], path: str) -> None:
+    def __init__(self, note: Note, path: str) -> None:
         self._note = note
         self._path = path
 

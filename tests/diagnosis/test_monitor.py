@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gradcourse.clipping import PercentileClip, SpikeClip, clip_grad_norm_
-from gradcourse.diagnosis import GradMonitor, grad_norms
+from gradcourse.diagnosis import GradMonitor, activation_statistics, grad_norms
 from gradcourse.initialization import mean_field_
 from gradcourse.models import MLP
 
@@ -116,14 +116,52 @@ def test_the_share_of_clipped_steps_counts_finite_steps_in_the_window() -> None:
     for cap in (None, 1e-6, 1e-6, 1e9):
         backward(model)
         monitor.step(cap)
-    backward(model, scale=math.nan)
+    backward(model)
+    model[0].bias.grad[0] = math.inf  # type: ignore[index]
     monitor.step(1e-6)
+    assert monitor.history.clipped.tolist() == [False, True, True, False, False]
     assert monitor.clip_rate() == pytest.approx(0.5)
     assert monitor.clip_rate(window=3) == pytest.approx(0.5)
     assert monitor.clip_rate(window=4) == pytest.approx(2 / 3)
     assert math.isnan(monitor.clip_rate(window=1))
     with pytest.raises(ValueError, match="window must be 1 or more, got 0"):
         monitor.clip_rate(window=0)
+
+
+def test_a_norm_of_exactly_the_limit_is_not_clipped() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    layer.weight.grad = torch.tensor([[0.5]])
+    monitor = GradMonitor(layer)
+    monitor.step(0.5)
+    assert monitor.clip_rate() == 0
+
+
+@pytest.mark.parametrize("norm_type", [1.0, math.inf])
+def test_norms_of_another_order(norm_type: float) -> None:
+    model = network()
+    backward(model)
+    expected = torch.nn.utils.get_total_norm(gradients(model), norm_type)
+    torch.testing.assert_close(GradMonitor(model, norm_type=norm_type).step(), expected)
+
+
+def test_an_inf_among_frozen_parameters_is_named_too() -> None:
+    model = network()
+    model[0].requires_grad_(False)
+    monitor = GradMonitor(model)
+    backward(model)
+    model[4].weight.grad[0] = -math.inf  # type: ignore[index]
+    assert monitor.step() == math.inf
+    assert [tuple(found) for found in monitor.nonfinite()] == [(0, "4.weight", "Inf")]
+
+
+def test_a_diagnosis_is_of_the_latest_steps() -> None:
+    model = network()
+    monitor = GradMonitor(model)
+    for scale in (math.nan, 1.0, 1.0):
+        backward(model, scale)
+        monitor.step()
+    assert monitor.diagnose().verdict == "non-finite"
+    assert monitor.diagnose(window=2).verdict == "healthy"
 
 
 def test_a_gradient_that_is_not_finite_is_named_with_its_step_and_kind() -> None:
@@ -215,8 +253,26 @@ def test_another_complaint_of_the_scaler_is_passed_on() -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     scaler = torch.amp.GradScaler("cpu")
-    with pytest.raises((AssertionError, RuntimeError)):
+    scaler.scale(model(torch.ones(1, 6)).sum()).backward()  # type: ignore[no-untyped-call]
+    scaler.step(optimizer)
+    with pytest.raises(RuntimeError, match="after step"):
         GradMonitor(model).step(scaler=scaler, optimizer=optimizer)
+
+
+def test_an_overflow_now_and_then_is_ordinary_under_a_scaler_and_only_there() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for scaler in (torch.amp.GradScaler("cpu"), torch.amp.GradScaler("cpu", enabled=False)):
+        monitor = GradMonitor(model)
+        for step in range(4):
+            model.zero_grad()
+            scaler.scale(model(torch.ones(1, 6)).sum()).backward()  # type: ignore[no-untyped-call]
+            if step == 0:
+                model[0].bias.grad[0] = math.inf  # type: ignore[index]
+            monitor.step(scaler=scaler, optimizer=optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+        assert (monitor.diagnose().verdict == "non-finite") != scaler.is_enabled()
 
 
 # the layers
@@ -313,13 +369,63 @@ def test_layers_of_many_kinds_are_watched(
     assert all(0 < norms[0] < math.inf for norms in monitor.history.layers.values())
 
 
+def test_only_modules_with_a_matrix_are_layers() -> None:
+    model = nn.Sequential(nn.Linear(6, 6), nn.LayerNorm(6), nn.PReLU(), nn.Linear(6, 2))
+    with GradMonitor(model) as monitor:
+        backward(model)
+        monitor.step()
+    assert list(monitor.history.layers) == ["0", "3"]
+
+
+def test_dead_and_saturated_units_are_those_of_the_statistics() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv1d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 1)
+    )
+    model[0].bias.data[:3] = -99
+    model[0].bias.data[3] = 9
+    model[3].weight.data *= 99
+    inputs = torch.randn(10, 1, 6)
+    with GradMonitor(model) as monitor:
+        for _ in range(2):
+            model(inputs).sum().backward()
+            monitor.step()
+    relu, tanh = activation_statistics(model, inputs).records
+    assert monitor.history.dead == {"1": pytest.approx([0.75] * 2), "4": pytest.approx([0.0] * 2)}
+    assert relu.dead == 0.75
+    assert tanh.saturated is not None
+    assert tanh.saturated > 0.5
+    assert monitor.history.saturated["4"] == pytest.approx([tanh.saturated] * 2)
+    assert monitor.history.saturated["1"] == pytest.approx([0.0] * 2)
+    assert monitor.diagnose().verdict == "saturated"
+
+
+def test_a_forward_pass_without_a_backward_pass_leaves_no_mark() -> None:
+    model = network()
+    with GradMonitor(model) as monitor:
+        model(torch.ones(1, 6))
+        monitor.step()
+        model(torch.ones(1, 6)).sum().backward()
+    with monitor:
+        monitor.step()
+    assert monitor.history.layers == {}
+
+
+def test_on_other_steps_than_every_no_output_is_watched() -> None:
+    model = network()
+    with GradMonitor(model, every=2) as monitor:
+        assert model(torch.ones(1, 6))._backward_hooks
+        monitor.step()
+        assert not model(torch.ones(1, 6))._backward_hooks
+
+
 def test_evaluation_without_gradients_is_not_noted() -> None:
     model = network()
     with GradMonitor(model) as monitor:
         with torch.no_grad():
             model(torch.ones(1, 6))
         monitor.step()
-    assert monitor.history.layers == {}
+    assert monitor.history.layers == monitor.history.dead == {}
 
 
 # leaving the model as it was

@@ -87,7 +87,7 @@ def test_trouble_begins_where_the_first_decade_is_lost_or_won_on_the_way_back(
 
 def test_the_median_over_the_steps_decides_and_not_one_step() -> None:
     profile = layers(0, 0, 0, 0)
-    profile["a"][0] = 1e-9
+    profile["a"][0] = 1e-20
     assert verdict_on(history(layers=profile)).verdict == "healthy"
     profile["a"][:3] = 1e-9
     assert verdict_on(history(layers=profile)).verdict == "vanishing"
@@ -123,15 +123,30 @@ def test_a_norm_of_a_thousand_times_its_median_is_an_explosion(spike: float, ver
         assert found.reason == "the norm reaches 1e+03 at step 3, where its median is 1"
 
 
-@pytest.mark.parametrize("kind", ["dead", "saturated"])
-@pytest.mark.parametrize(("share", "found"), [(0.51, True), (0.5, False)])
-def test_more_than_half_of_the_units_is_a_disease(kind: str, share: float, found: bool) -> None:
-    units = {"x": np.full(5, 0.1), "y": np.full(5, share)}
+def test_a_spike_above_a_median_of_zero_is_no_explosion() -> None:
+    norm = np.array([0, 0, 0, 1e-30, 0])
+    found = verdict_on(history(norm=norm, parameters={"a.weight": norm, "b.weight": norm}))
+    assert found.verdict == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "found"),
+    [
+        ("dead", 0.81, True),
+        ("dead", 0.8, False),
+        ("saturated", 0.51, True),
+        ("saturated", 0.5, False),
+    ],
+)
+def test_most_units_dead_or_half_of_them_saturated_is_a_disease(
+    kind: str, share: float, found: bool
+) -> None:
+    units = {"x": np.array([0.1, 0.1, 0.1, 1, 1]), "y": np.full(5, share)}
     diagnosis = verdict_on(history(**{kind: units}))
     assert (diagnosis.verdict == kind) == found
     if found:
         assert diagnosis.layer == "y"
-        assert diagnosis.reason == f"51% of the units of y are {kind}"
+        assert diagnosis.reason == f"{share:.0%} of the units of y are {kind}"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -153,6 +168,12 @@ def test_the_layer_of_the_first_step_that_is_not_finite_is_named() -> None:
     assert (found.layer, found.reason) == ("a", "the norm is nan at step 2")
 
 
+def test_under_a_scaler_exactly_half_of_the_steps_may_overflow() -> None:
+    norm = np.array([math.inf, 1, math.inf, 1])
+    seen = history(norm=norm, steps=np.arange(4), nonfinite=(NonFinite(0, "a.weight", "Inf"),))
+    assert verdict_on(seen, scaled=True).verdict == "healthy"
+
+
 @pytest.mark.parametrize(("overflows", "verdict"), [(2, "healthy"), (3, "non-finite")])
 def test_under_a_scaler_half_of_the_steps_may_overflow(overflows: int, verdict: str) -> None:
     norm = np.ones(5)
@@ -165,11 +186,13 @@ def test_under_a_scaler_half_of_the_steps_may_overflow(overflows: int, verdict: 
 def test_the_most_urgent_verdict_comes_first() -> None:
     sick: dict[str, Any] = {"layers": layers(-9, 0)}
     assert verdict_on(history(**sick)).verdict == "vanishing"
+    sick["norm"] = np.array([1, 1, 1, 1, 1e9])
+    assert verdict_on(history(**sick)).reason.startswith("the norm reaches")
     sick["saturated"] = {"x": np.ones(5)}
     assert verdict_on(history(**sick)).verdict == "saturated"
     sick["dead"] = {"y": np.ones(5)}
     assert verdict_on(history(**sick)).verdict == "dead"
-    sick["norm"] = np.array([1, 1, 1, 1, 1e9])
+    sick["layers"] = layers(9, 0)
     assert verdict_on(history(**sick)).verdict == "exploding"
     sick["norm"] = np.array([1, 1, 1, 1, math.nan])
     sick["nonfinite"] = (NonFinite(4, "?", "NaN"),)
