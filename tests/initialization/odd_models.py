@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 
 
 def seeded(seed=0):
@@ -10,7 +10,7 @@ def seeded(seed=0):
 
 
 def numbers(model):
-    """All numbers of a model that has some, and the global random state."""
+    """All numbers of a model, but for parameters that have none."""
     held = {name: v for name, v in model.state_dict().items() if not nn.parameter.is_lazy(v)}
     return {name: v.clone() for name, v in held.items() if not v.is_meta}
 
@@ -56,10 +56,27 @@ class Growing(nn.Module):
         return weight * self.factor
 
 
+class Symmetric(nn.Module):
+    """A parametrization that refuses most of what it is assigned."""
+
+    def forward(self, weight):
+        return weight.triu() + weight.triu(1).T
+
+    def right_inverse(self, weight):
+        if not torch.equal(weight, weight.T):
+            raise ValueError("this matrix is not symmetric")
+        return weight.triu()
+
+
+def symmetric():
+    layer = nn.Linear(3, 3)
+    layer.weight = nn.Parameter(torch.eye(3))
+    return nn.Sequential(parametrize.register_parametrization(layer, "weight", Symmetric()))
+
+
 def learned():
-    return nn.Sequential(
-        nn.utils.parametrize.register_parametrization(nn.Linear(3, 3), "weight", Growing())
-    )
+    layer = nn.Linear(3, 3)
+    return nn.Sequential(parametrize.register_parametrization(layer, "weight", Growing()))
 
 
 def weight_normed():

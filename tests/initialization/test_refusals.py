@@ -12,6 +12,7 @@ from odd_models import (
     numbers,
     same,
     seeded,
+    symmetric,
     weight_normed,
     with_weight,
 )
@@ -72,6 +73,7 @@ ANY_SCHEME = [
 ]
 BY_SCHEME = [
     ("he_normal", Odd, "^1 .Odd. owns the parameter extra, which no scheme knows: set it yourself"),
+    ("he_normal", symmetric, "^1.0.weight is parametrized by Symmetric, which does not give back"),
     ("he_normal", learned, "^1.0.weight is parametrized by Growing, which does not give back"),
     ("torch", Scale, "^1 .Scale. owns the parameter scale and has no reset_parameters: set it you"),
     ("torch", weight_normed, "^1.weight is parametrized, so that reset_parameters does not reach"),

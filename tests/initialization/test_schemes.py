@@ -180,7 +180,7 @@ def test_relu_layers_multiply_the_squared_gradient_by_half_the_weight_variance(s
 
 
 def test_orthogonal_weights_have_orthonormal_rows_or_columns():
-    for make in (lambda: nn.Linear(12, 7), lambda: nn.Linear(7, 12), lambda: nn.Conv2d(2, 30, 3)):
+    for make in (lambda: nn.Linear(12, 7), lambda: nn.Linear(7, 12), lambda: nn.Conv2d(5, 9, 3)):
         layer = make()
         report = initialize(layer, "orthogonal", gain=2.0, generator=seeded())
         matrix = layer.weight.detach().flatten(1)
@@ -199,12 +199,13 @@ def test_a_transposed_convolution_is_orthogonal_from_its_inputs_on():
 
 
 @pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("outputs", [4, 6])
 @pytest.mark.parametrize(
     ("kind", "taps"), [(nn.Conv1d, (5,)), (nn.Conv2d, (3, 5)), (nn.Conv3d, (3, 1, 3))]
 )
-def test_delta_orthogonal_makes_a_circular_convolution_an_isometry(kind, taps, groups):
+def test_delta_orthogonal_makes_a_circular_convolution_an_isometry(kind, taps, outputs, groups):
     same_size = tuple(tap // 2 for tap in taps)
-    layer = kind(4, 6, taps, padding=same_size, padding_mode="circular", groups=groups)
+    layer = kind(4, outputs, taps, padding=same_size, padding_mode="circular", groups=groups)
     report = initialize(layer, "delta_orthogonal", generator=seeded())
     image = torch.randn(3, 4, *(6,) * len(taps), generator=seeded(1))
     norm = layer(image).flatten(1).norm(dim=1)

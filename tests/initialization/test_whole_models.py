@@ -204,6 +204,10 @@ def test_weight_norm_is_set_through_its_inverse():
     initialize(twin, "he_normal", generator=seeded())
     torch.testing.assert_close(layer.weight.detach(), twin.weight.detach())
     assert [id(parameter) for parameter in layer.parameters()] == held
+    half = weight_normed().half()
+    initialize(half, "he_normal", generator=seeded())
+    assert half.weight.dtype == torch.float16
+    torch.testing.assert_close(half.weight.float(), layer.weight, rtol=5e-3, atol=1e-4)
     record = record_of(report, "weight")
     assert record.kind == "Linear"
     assert record.std == pytest.approx(float(twin.weight.detach().std()), rel=1e-3)
