@@ -309,6 +309,20 @@ def test_what_does_not_fit_is_refused_in_words(options, said):
         ask(**options)
 
 
+def test_an_optimizer_with_one_parameter_too_many_is_refused():
+    model = network()
+    stray = torch.zeros(1, requires_grad=True)
+    with pytest.raises(ValueError, match=r"^the optimizer changes parameters that are not the mo"):
+        ask(model, torch.optim.SGD([*model.parameters(), stray], lr=0.1))
+
+
+def test_parameters_that_a_loss_does_not_use_are_left_in_peace():
+    model, optimizer = pair()
+    before = model[2].weight.detach().clone()
+    training_step(model, optimizer, lambda model, batch: model[0](batch[0]).mean(), *batches(1))
+    assert torch.equal(model[2].weight, before)
+
+
 def test_a_frozen_model_is_refused_in_words():
     model, optimizer = pair()
     model.requires_grad_(False)

@@ -212,6 +212,11 @@ def test_a_model_of_another_kind_is_refused_in_words(answer, error, said):
         list(ask(Returns(answer)))
 
 
+def test_a_loss_of_one_number_loses_its_shape():
+    first = next(ask(loss_fn=lambda *arguments: mean_square(*arguments)[None]))
+    assert first.loss.shape == ()
+
+
 def test_a_loss_of_many_numbers_is_refused_in_words():
     said = "loss_fn must return one number, got shape (2, 4, 3); take its mean, or its sum"
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
