@@ -149,7 +149,7 @@ def chrono_(
     for biases in _biases(module, _LSTM + _GRU, "LSTM and no GRU", "no other layer has gates"):
         device = biases.first.device if generator is None else generator.device
         memory = torch.empty(biases.units, device=device)
-        bias = memory.uniform_(1, limit - 1, generator=generator).log_().to(biases.first)
+        bias = memory.uniform_(1, limit - 1, generator=generator).log_()
         if biases.gates == 4:
             biases.set_gate(_FORGET, bias)
             biases.set_gate(_INPUT, -bias)

@@ -31,7 +31,7 @@ def reset_all(
         for path, module in _children_first(model):
             reset = _reset_of(module)
             inside = [tensor for tensor in module.parameters() if not is_lazy(tensor)]
-            settable = not inside or any(id(tensor) in wanted for tensor in inside)
+            settable = any(id(tensor) in wanted for tensor in inside)
             if reset is None or left(path, module) or not settable:
                 continue
             # A module resets all that it reaches: what it shall not touch is put back.

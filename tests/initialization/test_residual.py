@@ -137,6 +137,10 @@ def linear():
     return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
 
 
+def normed_bias():
+    return parametrizations.weight_norm(nn.Linear(4, 4), "bias", dim=None)
+
+
 SHARED = linear()
 
 
@@ -151,7 +155,8 @@ SHARED = linear()
         ([nn.LSTM(4, 4)], r"^branch 0: the model itself .LSTM. is no linear layer"),
         ([nn.MultiheadAttention(4, 2)], r"^branch 0: the model itself .MultiheadAttention. is no"),
         ([nn.LazyLinear(4)], "has no shape yet"),
-        ([parametrizations.weight_norm(nn.Linear(4, 4))], "weight is parametrized: set it before"),
+        ([parametrizations.weight_norm(nn.Linear(4, 4))], "^weight is parametrized: set it before"),
+        ([normed_bias()], "^bias is parametrized: set it before"),
     ],
 )
 def test_branches_that_fixup_does_not_fit_are_refused_and_nothing_is_changed(branches, sentence):

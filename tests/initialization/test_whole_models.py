@@ -54,9 +54,12 @@ def test_norms_start_as_new_with_their_running_statistics():
         expected = 1 if name.endswith(("weight", "running_var")) else 0
         assert (tensor == expected).all(), name
     assert {record.std for record in report} == {0.0}
-    assert [record.path for record in report if record.module == "8"] == [
-        "8.running_mean",
-        "8.running_var",
+    # Records are in the order of the model, with statistics after the parameters of their norm.
+    assert [record.path for record in report if record.module in "3489"] == [
+        *("3.weight", "3.bias", "3.running_mean", "3.running_var"),
+        *("4.weight", "4.bias", "4.running_mean", "4.running_var"),
+        *("8.running_mean", "8.running_var"),
+        *("9.weight", "9.bias"),
     ]
 
 
@@ -283,22 +286,25 @@ def test_a_generator_makes_draws_reproducible_and_leaves_the_global_state_alone(
     assert not torch.equal(before, torch.get_rng_state())
 
 
+class Own(nn.Module):
+    """A module that resets what is inside of it, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(2, 2)
+        self.lazy = nn.LazyLinear(2)
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def reset_parameters(self):
+        for parameter in (self.scale, *self.inner.parameters()):
+            nn.init.constant_(parameter, 5.0)
+
+
 def test_any_class_with_reset_parameters_is_set_by_torch_and_what_is_left_is_put_back():
-    class Own(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = nn.Linear(2, 2)
-            self.scale = nn.Parameter(torch.ones(2))
-
-        def reset_parameters(self):
-            nn.init.constant_(self.scale, 5.0)
-            nn.init.constant_(self.inner.weight, 5.0)
-            nn.init.constant_(self.inner.bias, 5.0)
-
     net = nn.Sequential(Own(), nn.Linear(2, 2))
     net[1].bias = net[0].inner.bias
     before = numbers(net)
-    initialize(net, "torch", leave="0.inner.weight")
+    initialize(net, "torch", leave=("0.inner.weight", "0.lazy"))
     assert torch.equal(net[0].inner.weight, before["0.inner.weight"])
     assert net[0].scale.tolist() == [5, 5]
     assert net[1].bias.tolist() == [5, 5]
