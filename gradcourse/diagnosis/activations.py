@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gradcourse.checks import between
-from gradcourse.diagnosis.untouched import call, copies, plain_module, untouched
+from gradcourse.diagnosis.untouched import call, copies, plain_module, plain_path, untouched
 
 __all__ = [
     "ACTIVATIONS",
@@ -192,7 +192,7 @@ def activation_statistics(
     """
     flat = 1 - between(0, 1, "saturation", saturation) ** 2
     model = plain_module(model)
-    named = dict(model.named_modules())
+    named = {plain_path(path): module for path, module in model.named_modules()}
     for wanted in modules or ():
         if isinstance(wanted, str) and wanted not in named:
             raise ValueError(f"the model has no module {wanted!r}: it has {', '.join(named)}")

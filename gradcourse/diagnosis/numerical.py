@@ -246,8 +246,8 @@ def _by_label(
         return arguments, plain
 
     module = plain_module(fn)
-    parameters = {f"parameter {name!r}": value for name, value in module.named_parameters()}
-    names = dict(zip(parameters, dict(module.named_parameters()), strict=True))
+    own = dict(module.named_parameters())
+    names = {f"parameter {name!r}": name for name in own}
     buffers = {name: _double(value) for name, value in module.named_buffers()}
 
     def functional(tensors: dict[str, Tensor]) -> Any:
@@ -256,7 +256,7 @@ def _by_label(
         state |= {name: tensors[label] for label, name in names.items()}
         return torch.func.functional_call(module, state, *split(tensors))
 
-    return parameters | arguments, functional
+    return {label: own[name] for label, name in names.items()} | arguments, functional
 
 
 def _parameter_names(fn: Callable[..., Any], count: int) -> list[str]:

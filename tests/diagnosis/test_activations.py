@@ -210,7 +210,19 @@ def test_no_hook_is_left_after_an_error():
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_a_compiled_model_is_seen_inside():
-    inner = torch.compile(nn.Sequential(nn.ReLU()), backend="eager")
-    records = activation_statistics(nn.Sequential(inner), -torch.ones(2, 3)).records
-    assert [(record.kind, record.dead) for record in records] == [("ReLU", 1.0)]
+def test_a_compiled_model_is_seen_inside_and_run_eagerly():
+    def refuse(*_):
+        raise AssertionError("compiled")
+
+    parts = [nn.Sequential(nn.ReLU()), torch.compile(nn.Sequential(nn.Tanh()), backend=refuse)]
+    parts.append(nn.Sequential(nn.ReLU()))
+    parts[2].compile(backend=refuse)
+    model = torch.compile(nn.Sequential(*parts), backend=refuse)
+    records = activation_statistics(model, -torch.ones(2, 3)).records
+    assert [(r.module, r.kind) for r in records] == [
+        ("0.0", "ReLU"),
+        ("1.0", "Tanh"),
+        ("2.0", "ReLU"),
+    ]
+    (record,) = activation_statistics(model, -torch.ones(2, 3), modules=["1.0"]).records
+    assert record.module == "1.0"

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from gradcourse.diagnosis.nonfinite import find_nonfinite
+from gradcourse.diagnosis.nonfinite.report import counted
 
 INF, NAN = math.inf, math.nan
 
@@ -121,8 +122,9 @@ def test_values_are_given_at_the_offending_position_where_shapes_broadcast():
 
 
 def test_tensors_of_a_list_are_inputs_too():
-    found = found_in(lambda x: torch.cat([x, x.log()]).sum(), torch.zeros(1))
-    assert found.operation == "aten.log"
+    for order in (1, -1):
+        found = found_in(lambda x, step=order: torch.cat([x, x.log()][::step]), torch.zeros(1))
+        assert found.operation == "aten.log"
     big = torch.full((1,), 1e5)
     found = found_in(lambda x: torch.stack([x, x]).half(), big)
     assert (found.operation, found.positive_infs) == ("aten._to_copy", 2)
@@ -206,6 +208,12 @@ def test_uninitialised_memory_is_no_culprit():
     assert (found.cause, found.operation) == ("operation", "aten.addmm")
     found = found_in(lambda x: garbage(x).half().copy_(x * 1e30), ones(2))
     assert (found.cause, found.operation) == ("operation", "aten.copy_")
+
+    def filled_one_by_one(x):
+        out = garbage(x).index_put_((torch.tensor([0]),), x[:1] * 2)
+        return out.index_put_((torch.tensor([1]),), x[1:].log())
+
+    assert found_in(filled_one_by_one, torch.zeros(2)).operation == "aten.log"
     found = found_in(lambda x: x + garbage(x), ones(2))
     assert found.cause == "memory"
     assert "aten.add in the model itself read uninitialised memory with 2 NaN of 2" in str(found)
@@ -220,6 +228,36 @@ def test_writes_into_a_part_of_a_tensor_are_followed():
 
     found = found_in(forward, torch.zeros(()))
     assert (found.operation, found.negative_infs) == ("aten.log", 1)
+
+
+def test_faults_in_two_parts_of_a_tensor_are_told_apart_by_their_time():
+    def forward(x):
+        out = torch.zeros(2)
+        out[0] = x.log()
+        out[1] = (x - 1).sqrt()
+        return out
+
+    found = found_in(forward, torch.zeros(()))
+    assert (found.operation, found.position) == ("aten.log", ())
+
+
+def test_a_storage_that_was_written_over_has_no_past():
+    found = found_in(lambda x: (x + 99).exp_().zero_().add_(x).log_(), torch.zeros(2))
+    assert found.operation == "aten.log_"
+
+
+@pytest.mark.parametrize(
+    "convert", [torch.Tensor.half, lambda s: torch.empty_like(s).half().copy_(s)]
+)
+def test_an_overflow_in_a_conversion_of_masked_numbers_is_found(convert):
+    def forward(s):
+        return convert(s.masked_fill(torch.eye(2, dtype=torch.bool), -INF))
+
+    found = found_in(forward, torch.tensor([[1.0, 2.0], [1e5, 4.0]]))
+    assert (found.cause, found.position) == ("operation", (1, 0))
+    # The masked numbers do not count.
+    assert (found.positive_infs, found.negative_infs) == (1, 0)
+    assert found.operation in {"aten._to_copy", "aten.copy_"}
 
 
 def test_the_first_of_two_faults_is_named():
@@ -310,6 +348,26 @@ def test_a_mask_from_elsewhere_is_named_as_such(where, words):
     assert words in str(found)
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [
+        lambda x: torch.where(x > 0, x.log(), torch.tensor(-INF)),
+        lambda x: torch.where(x <= 0, torch.tensor(-INF), x.log()),
+        lambda x: x.log().masked_fill(x <= 0, -INF),
+        lambda x: x.log().masked_fill_(x <= 0, -INF),
+        lambda x: x.log().masked_fill(x <= 0, torch.tensor(-INF)),
+    ],
+)
+def test_what_a_mask_covers_is_not_at_fault(mask):
+    found = found_in(lambda x: mask(x).softmax(-1), torch.tensor([[0.0, 0.0], [1.0, 2.0]]))
+    assert (found.operation, found.came_from.cause) == ("aten._softmax", "constant")
+
+
+def test_a_fault_that_is_absorbed_beside_a_new_one_is_not_named():
+    found = found_in(lambda x: (x.log() + 99).exp(), torch.tensor([0.0, 1.0]))
+    assert (found.operation, found.position) == ("aten.exp", (1,))
+
+
 def test_an_overflow_and_not_the_nan_that_it_makes_is_named():
     found = found_in(lambda x: (x * 1e30 * 1e30).softmax(-1), ones(2))
     assert found.operation == "aten.mul"
@@ -350,6 +408,19 @@ def test_a_minus_inf_of_a_parameter_is_a_fault():
     model.weight.data[:] = -INF
     found = find_nonfinite(nn.Sequential(model, nn.Softmax(-1)), ones(1, 2), torch.sum)
     assert (found.cause, found.name) == ("parameter", "0.weight")
+
+
+def test_a_nan_in_the_batch_goes_before_a_later_fault():
+    found = found_in(lambda x: x.sum() + (x[:1] - 1).sqrt().sum(), torch.tensor([0.0, NAN]))
+    assert (found.cause, found.position) == ("batch", (1,))
+
+
+def test_parameters_that_share_a_storage_are_told_apart():
+    model = Apply(lambda x: x * model.first + model.second)
+    flat = torch.tensor([1.0, 1.0, 1.0, NAN])
+    model.first, model.second = nn.Parameter(flat[:2]), nn.Parameter(flat[2:])
+    found = find_nonfinite(model, ones(2), torch.sum)
+    assert (found.name, found.position) == ("second", (1,))
 
 
 def test_a_sick_buffer_and_a_sick_target_are_named():
@@ -452,6 +523,39 @@ def test_a_write_into_a_view_keeps_its_place_on_the_way_back():
     assert found.source.endswith("h[:, 0] = h[:, 0].sqrt()")
 
 
+def test_an_operation_in_place_on_a_view_keeps_its_place_on_the_way_back():
+    def forward(h):
+        h = h * 1
+        h[:, 0].sqrt_()
+        return h.sin()
+
+    found = find_nonfinite(nn.Sequential(linear(0.0), Apply(forward)), ones(1, 2), torch.sum)
+    assert (found.node, found.module) == ("CopySlices", "1")
+    assert found.source.endswith("h[:, 0].sqrt_()")
+
+
+def test_an_overflow_where_gradients_accumulate_is_that_of_the_parameter():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = nn.Sequential(linear(0.0))
+
+        def forward(self, x):
+            # Reentrant checkpointing runs a backward pass for each of the two uses.
+            one, two = (checkpoint(self.block, x, use_reentrant=True) for _ in range(2))
+            return (one + two) * 2e38
+
+    found = find_nonfinite(Model(), ones(1, 2), torch.sum)
+    assert (found.node, found.module) == ("AccumulateGrad", "block.0")
+    assert found.reached == "the gradient of 'block.0.bias'"
+
+
+def test_the_hooks_of_a_module_belong_to_it():
+    model = nn.Sequential(nn.Identity(), nn.Identity())
+    model[1].register_forward_pre_hook(lambda _, args: (args[0].log(),))
+    assert find_nonfinite(model, torch.zeros(1), torch.sum).module == "1"
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("phase", ["forward", "backward"])
 def test_a_checkpointed_module_is_seen_in_both_phases(reentrant, phase):
@@ -473,17 +577,35 @@ def test_a_checkpointed_module_is_seen_in_both_phases(reentrant, phase):
     assert found.node == node
 
 
-def test_what_checkpointing_computes_again_is_forward():
+@pytest.mark.parametrize("custom", [False, True])
+def test_what_checkpointing_computes_again_is_forward(custom):
     count = iter(range(9))
 
-    def forward(h):
+    def scaled(h):
         # Finite the first time and not the second, as a bad random number might be.
-        other = h.detach() if next(count) == 0 else h.detach().log()
-        return h.exp() * other
+        return h.exp() * (h.detach() if next(count) == 0 else h.detach().log())
 
-    model = Apply(lambda x: checkpoint(forward, x, use_reentrant=False))
-    found = find_nonfinite(model, ones(2) * 0, torch.sum)
-    assert (found.phase, found.operation) == ("forward", "aten.log")
+    class Custom(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, h):
+            ctx.save_for_backward(scaled(h))
+            return h.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * ctx.saved_tensors[0]
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = Apply(Custom.apply if custom else scaled)
+
+        def forward(self, x):
+            return checkpoint(self.step, x, use_reentrant=False)
+
+    found = find_nonfinite(Model(), ones(2) * 0, torch.sum)
+    assert (found.phase, found.operation, found.module) == ("forward", "aten.log", "step")
+    assert found.node == ""
 
 
 def test_leaves_that_only_the_loss_knows_are_checked_and_left_alone():
@@ -581,6 +703,16 @@ def test_complex_numbers_count_once():
     assert found_in(torch.conj, z, loss=lambda out: (out / 4).abs().sum()) is None
 
 
+def test_each_element_of_a_complex_tensor_is_one_kind():
+    elements = [complex(NAN, INF), complex(-INF, NAN), complex(INF, -INF), complex(0, INF), 1j]
+    assert counted(torch.tensor(elements)) == (2, 1, 1)
+
+
+def test_the_size_of_negative_inputs_counts():
+    (given,) = found_in(torch.log, torch.tensor([-5.0, -1.0])).inputs
+    assert (given.minimum, given.maximum, given.absmax) == (-5, -1, 5)
+
+
 def test_a_sum_that_overflows_of_finite_numbers_is_finite():
     half = torch.full((4,), 60_000.0, dtype=torch.float16)
     assert found_in(lambda x: x + 0, half, loss=lambda out: out[0]) is None
@@ -593,6 +725,19 @@ def test_a_frozen_model_runs_forward_only():
     assert found.operation == "aten.log"
 
 
+def test_the_backward_pass_of_a_loss_that_is_not_finite_does_not_run():
+    calls = []
+
+    def forward(x):
+        x.register_hook(calls.append)
+        return x
+
+    assert found_in(forward, ones(1), loss=lambda out: out.log() / 0) is not None
+    assert calls == []
+    assert found_in(forward, ones(1)) is None
+    assert len(calls) == 1
+
+
 def test_it_works_where_gradients_are_switched_off():
     with torch.no_grad():
         found = find_nonfinite(linear(0.0), torch.ones(1, 2), lambda out: out.sqrt().sum())
@@ -601,13 +746,16 @@ def test_it_works_where_gradients_are_switched_off():
 
 @pytest.mark.parametrize("how", ["model", "part", "in place"])
 def test_compiled_models_are_seen_eagerly(how):
+    def refuse(*_):
+        raise AssertionError("compiled")
+
     model = nn.Sequential(linear(), Apply(lambda h: (h - 9).log()))
     if how == "model":
-        model = torch.compile(model, backend="eager")
+        model = torch.compile(model, backend=refuse)
     elif how == "part":
-        model[1] = torch.compile(model[1], backend="eager")
+        model[1] = torch.compile(model[1], backend=refuse)
     else:
-        model.compile(backend="eager")
+        model.compile(backend=refuse)
     found = find_nonfinite(model, torch.ones(1, 2), torch.sum)
     assert (found.operation, found.module) == ("aten.log", "1")
 

@@ -194,6 +194,11 @@ def test_modules_with_buffers_and_states_pass_and_stay_as_they_were():
     assert check_gradients(nn.LSTM(2, 2), torch.randn(2, 1, 2))
 
 
+def test_a_compiled_module_goes_by_its_own_names():
+    check = check_gradients(torch.compile(nn.Linear(2, 1), backend="eager"), torch.ones(1, 2))
+    assert check.inputs == ("parameter 'weight'", "parameter 'bias'")
+
+
 def test_frozen_parameters_are_not_checked():
     model = nn.Linear(2, 1)
     model.bias.requires_grad_(False)

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradcourse.diagnosis.nonfinite.places import plain_path
 from gradcourse.diagnosis.nonfinite.report import FirstNonFinite, TensorSummary
 from gradcourse.diagnosis.nonfinite.watch import Watch
-from gradcourse.diagnosis.untouched import call, copies, plain_module, untouched
+from gradcourse.diagnosis.untouched import call, copies, plain_module, plain_path, untouched
 
 __all__ = ["FirstNonFinite", "TensorSummary", "find_nonfinite"]
 
@@ -83,7 +82,9 @@ def find_nonfinite(
     True
     """
     model = plain_module(model)
-    with untouched(model), torch.enable_grad(), _no_cached_casts():
+    # A cast of the weights that autocast has kept would hide how it was made.
+    torch.clear_autocast_cache()
+    with untouched(model), torch.enable_grad():
         arguments, inputs = copies(batch)
         watch = Watch(model, inputs)
 
@@ -151,13 +152,3 @@ def _own_gradients(leaves: Iterable[Tensor]) -> Iterator[None]:
             leaf.grad = gradient
         for hooks, before in muted:
             hooks.update(before)
-
-
-@contextmanager
-def _no_cached_casts() -> Iterator[None]:
-    """Let autocast cast the weights anew, here and afterwards: its cache holds their graph."""
-    torch.clear_autocast_cache()
-    try:
-        yield
-    finally:
-        torch.clear_autocast_cache()

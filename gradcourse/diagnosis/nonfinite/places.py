@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from gradcourse.diagnosis.nonfinite.report import Phase
+from gradcourse.diagnosis.untouched import plain_path
 
-__all__ = ["Place", "Places", "plain_path"]
+__all__ = ["Place", "Places"]
 
 _NOT_USER_CODE = tuple(
     f"{folder}/" for folder in (Path(torch.__file__).parent, Path(__file__).parents[2])
@@ -127,11 +128,6 @@ class Places:
         if index == len(counts) or counts[index] != own:
             index = max(index - 1, 0)
         return places[index]
-
-
-def plain_path(path: str) -> str:
-    """Return a path without the wrappers of ``torch.compile``."""
-    return ".".join(part for part in path.split(".") if part != "_orig_mod")
 
 
 def _line_of_the_model() -> tuple[str, int] | None:

@@ -38,8 +38,8 @@ _UNINITIALISED = {
 _OVERWRITING = {"copy_", "fill_", "zero_"}
 # It marks what torch.tensor made of Python's numbers, and is a view in name only.
 _LITERAL = "lift_fresh"
-# They work element by element, though torch does not tag them so.
-_POINTWISE = {"_to_copy", "copy_"}
+# They work element by element, though torch does not tag all of their kinds so.
+_POINTWISE = {"_to_copy", "copy_", "masked_fill", "masked_fill_"}
 # The mark of a storage whose content was never written.
 _UNWRITTEN = -1
 
