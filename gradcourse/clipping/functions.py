@@ -339,7 +339,7 @@ def _standardized(rows: Tensor) -> Tensor:
     # In units of the largest element no square overflows; the result is the same.
     unit = torch.where(largest > 0, largest, 1)
     centred = wide / unit - (wide / unit).mean(0)
-    deviation = torch.linalg.vector_norm(centred) / math.sqrt(max(len(rows) - 1, 1))
+    deviation = torch.linalg.vector_norm(centred) / math.sqrt(len(rows) - 1)
     equal = (wide == wide[0]).all()
     standard = torch.where(equal, 0.0, centred / torch.where(equal, 1, deviation))
     return torch.where(largest.isfinite(), standard, wide)

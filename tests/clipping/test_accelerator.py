@@ -102,6 +102,15 @@ def test_norms_of_any_order_and_size_are_clipped(norm_type, size, foreach, devic
         same(one.grad, other.grad * (max_norm / true_norm), 4e-6)
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e200, 1e300])
+def test_float64_gradients_of_any_size_are_clipped(size, device):
+    there, here = twins(device, *SHAPES[:3], dtype=torch.float64, size=size)
+    true_norm = norm_of([parameter.grad for parameter in here])
+    assert float(clip_grad_norm_(there, size)) == pytest.approx(true_norm, rel=1e-12)
+    for one, other in zip(there, here, strict=True):
+        same(one.grad, other.grad * (size / true_norm))
+
+
 @pytest.mark.parametrize("size", [1e-40, 1e-20, 1e20, 3e37])
 def test_gradients_of_any_size_are_rescaled(size, device):
     there, _ = twins(device, *SHAPES[:3], size=size)

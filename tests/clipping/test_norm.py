@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 from torch.nn import utils
 
 from gradcourse.clipping import clip_grad_norm_, clip_grad_value_
+from gradcourse.clipping.norms import scaled_norm
 
 foreachs = st.sampled_from([None, True, False])
 shapes = st.lists(st.lists(st.integers(1, 5), max_size=4), min_size=1, max_size=5)
 floats = st.sampled_from(FLOATS)
+seeds = st.integers(0, 99)
 norm_types = st.sampled_from(NORM_TYPES)
 RESOLUTION = {dtype: torch.finfo(dtype).eps for dtype in FLOATS}
 
@@ -38,7 +40,7 @@ def drawn(shapes, seed, dtypes, scale=1.0):
 
 
 @settings(deadline=None)
-@given(shapes, st.integers(0, 99), floats, norm_types, foreachs, st.floats(1e-3, 1e3))
+@given(shapes, seeds, floats, norm_types, foreachs, st.floats(1e-3, 1e3))
 def test_it_clips_what_torch_clips(shapes, seed, dtype, norm_type, foreach, max_norm):
     ours, theirs = drawn(shapes, seed, [dtype])
     norm = clip_grad_norm_(ours, max_norm, norm_type, foreach=foreach)
@@ -54,7 +56,7 @@ def test_it_clips_what_torch_clips(shapes, seed, dtype, norm_type, foreach, max_
 
 
 @settings(deadline=None)
-@given(shapes, st.integers(0, 99), st.lists(floats, min_size=1, max_size=3), norm_types, foreachs)
+@given(shapes, seeds, st.lists(floats, min_size=1, max_size=3), norm_types, foreachs)
 def test_the_norm_before_and_after_is_that_of_python_s_floats(
     shapes, seed, dtypes, norm_type, foreach
 ):
@@ -336,6 +338,20 @@ def test_whatever_the_elements_the_norm_afterwards_is_at_most_the_limit(elements
     assert float(norm) == pytest.approx(min(before, 3.4028234663852886e38), rel=2e-6, abs=1e-45)
     expected = min(before, max_norm)
     assert norm_of([parameter.grad]) == pytest.approx(expected, rel=4e-6, abs=1e-44)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=3), seeds, floats, norm_types)
+def test_a_scaled_norm_over_some_dimensions_is_that_of_each_slice(shape, seed, dtype, norm_type):
+    tensor = normal(*shape, seed=seed, dtype=dtype)
+    whole = scaled_norm(tensor, norm_type)
+    assert float(whole) == pytest.approx(norm_of([tensor], norm_type), rel=1e-6)
+    dim = tuple(range(1, len(shape)))
+    if dim:
+        each = scaled_norm(tensor, norm_type, dim)
+        assert each.shape == (shape[0], *[1] * len(dim))
+        expected = [norm_of([row], norm_type) for row in tensor]
+        assert each.flatten().tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_clipping_twice_is_clipping_once_to_rounding():

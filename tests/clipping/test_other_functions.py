@@ -386,6 +386,14 @@ def test_each_tensor_is_standardized_on_its_own_whatever_its_size():
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e200, 1e307])
+def test_float64_gradients_of_any_size_are_standardized(size):
+    gradient = size * torch.tensor([1.0, 2.0, 4.0, -9.0], dtype=torch.float64)
+    (parameter,) = parameters_of(gradient.clone())
+    standardize_grad_(parameter)
+    assert parameter.grad.tolist() == pytest.approx(standardized([1.0, 2.0, 4.0, -9.0]))
+
+
 def test_the_deviation_of_a_large_tensor_is_right():
     gradient = torch.full((4_000_000,), 0.01)
     gradient[::2] = -0.01
