@@ -325,10 +325,14 @@ def _mismatches(
         wrong = ~(excess <= 0)
         if not wrong.any():
             continue
-        bend = (left - right).abs() > atol + rtol * torch.maximum(left.abs(), right.abs())
-        kink = bool(bend[wrong].all())
-        candidates = wrong if kink else wrong & ~bend
-        worst = excess.nan_to_num(nan=torch.inf).where(candidates, -torch.inf).argmax()
+        jump = (left - right).abs()
+        wide_left, wide_right, _ = slopes(function, tensors, label, chosen, 10 * eps)
+        # The jump at a kink stays as it is over a longer step; that of a bend grows ten times.
+        at_kink = jump > atol + rtol * torch.maximum(left.abs(), right.abs())
+        at_kink &= (wide_left - wide_right).abs() < 5 * jump
+        kink = bool(at_kink[wrong].all())
+        candidates = wrong if kink else wrong & ~at_kink
+        worst = excess.where(candidates, -torch.inf).argmax()
         row, column = divmod(int(worst), excess.shape[1])
         ratio = backward[candidates] / numerical[candidates]
         same = bool(torch.isfinite(ratio).all() and (ratio - ratio[0]).abs().max() < 1e-3)

@@ -30,7 +30,13 @@ def test_a_unit_is_dead_only_if_it_is_zero_for_the_whole_batch():
 
 
 def test_a_leaky_relu_is_never_dead():
-    assert measured(nn.LeakyReLU(), [[-1.0], [-2.0]]).dead == 0
+    record = measured(nn.LeakyReLU(), [[-1.0], [-2.0]])
+    assert (record.dead, record.zeros) == (0, 0)
+
+
+def test_a_relu6_is_off_and_not_saturated_at_0():
+    record = measured(nn.ReLU6(), [[-1.0], [-2.0]])
+    assert (record.dead, record.zeros, record.saturated) == (1, 1, None)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +148,9 @@ def test_overflow_is_more_than_half_of_the_largest_number(dtype, value, overflow
 def test_a_mean_of_large_half_precision_numbers_does_not_overflow():
     record = measured(nn.ReLU(), torch.full((4, 4), 60_000.0, dtype=torch.float16))
     assert (record.mean, record.std) == (60_000.0, 0.0)
+    values = torch.arange(3001.0).half()
+    # In half precision the mean itself would be rounded.
+    assert measured(nn.ReLU(), values).mean == values.double().mean()
 
 
 def test_a_shared_module_gives_a_record_for_each_call():

@@ -117,6 +117,37 @@ def test_the_worst_element_is_reported():
     assert (found.element, found.wrong) == ((1,), 3)
 
 
+def test_an_element_within_the_relative_tolerance_is_not_counted():
+    def backward(g, x):
+        return g * (2 * x + torch.tensor([0.5, 5.0]))
+
+    x = torch.tensor([1.0, 5000.0], dtype=torch.float64, requires_grad=True)
+    found = check_gradients(function(torch.square, backward), x).mismatch
+    assert (found.element, found.wrong) == ((0,), 1)
+
+
+def test_the_difference_is_central_and_one_element_moves_at_a_time():
+    # Both are exact for a square times a straight line, whatever the step.
+    fn = function(lambda x: x[0] ** 2 * x[1], lambda g, x: g * x * 9)
+    x = torch.tensor([3.0, 2.0], dtype=torch.float64, requires_grad=True)
+    found = check_gradients(fn, x, eps=0.1).mismatch
+    assert (found.element, found.numerical) == ((0,), pytest.approx(12, rel=1e-9))
+    # The curvature is no kink.
+    assert (found.left, found.right) == (pytest.approx(11.8), pytest.approx(12.2))
+    assert not found.kink
+    fn = function(
+        lambda x: x[0] ** 2 * x[1], lambda g, x: g * torch.stack([2 * x[0] * x[1], -x[0]])
+    )
+    found = check_gradients(fn, x, eps=0.1).mismatch
+    assert (found.element, found.numerical) == ((1,), pytest.approx(9, rel=1e-9))
+
+
+def test_an_input_without_influence_is_right():
+    wrong = function(torch.exp, lambda g, x: g * x.exp() * 2)
+    found = check_gradients(lambda a, b: wrong(b), (random(2), random(2))).mismatch  # noqa: ARG005
+    assert found.input == "input 1 (b)"
+
+
 def test_the_output_is_named_too():
     def fn(x):
         wrong = function(torch.exp, lambda g, x: g * x.exp() * 2)
@@ -194,6 +225,21 @@ def test_modules_with_buffers_and_states_pass_and_stay_as_they_were():
     assert check_gradients(nn.LSTM(2, 2), torch.randn(2, 1, 2))
 
 
+def test_a_module_that_counts_its_calls_is_no_random_function():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, inputs):
+            self.calls.add_(1)
+            return inputs.sin() + self.calls
+
+    model = Counting()
+    assert check_gradients(model, random(2))
+    assert model.calls == 0
+
+
 def test_a_compiled_module_goes_by_its_own_names():
     check = check_gradients(torch.compile(nn.Linear(2, 1), backend="eager"), torch.ones(1, 2))
     assert check.inputs == ("parameter 'weight'", "parameter 'bias'")
@@ -223,6 +269,13 @@ def test_a_kink_is_told_from_a_wrong_backward():
     assert found.kink
     assert (found.element, found.left, found.right) == ((1,), 0, pytest.approx(1))
     assert "the slopes on either side are 0 and 1: this is a kink" in str(found)
+
+
+def test_a_kink_within_a_step_of_the_point_counts():
+    x = torch.tensor([0.7e-6], dtype=torch.float64, requires_grad=True)
+    assert check_gradients(functional.relu, x).mismatch.kink
+    x = torch.tensor([1.1e-6], dtype=torch.float64, requires_grad=True)
+    assert check_gradients(functional.relu, x)
 
 
 def test_a_wrong_element_goes_before_a_kink():
