@@ -331,6 +331,8 @@ def test_the_report_says_what_was_set():
     assert more.summary().endswith("weight_ih_l0, weight_hh_l0, bias_ih_l0 and 1 more")
     rezero = initialize(ReZero(nn.ReLU()), "torch")
     assert "scalar" in str(rezero)
+    lazy = initialize(nn.LazyLinear(2), "torch", leave=nn.LazyLinear)
+    assert str(lazy).splitlines()[2].split()[:2] == ["weight", "?"]
 
 
 def test_parameters_stay_the_same_objects_and_keep_their_graph_settings():
