@@ -1,6 +1,7 @@
 """Planted infinities and NaN, whose first operation, module and cause are known."""
 
 import math
+from collections import UserDict
 
 import numpy as np
 import pytest
@@ -100,6 +101,9 @@ def test_the_limit_named_for_an_overflow_is_where_it_begins(name, inverse, dtype
         (lambda x: x / (x - x), 1.0, (0, 1, 0), "division by 0"),
         (lambda x: x / x, 0.0, (1, 0, 0), "division by 0"),
         (lambda x: x * 1e30, -1e30, (0, 0, 1), "the largest float32 is 3.40282e+38"),
+        (lambda x: x / (x * 0 + 1e-30), 1e30, (0, 1, 0), "the largest float32 is 3.40282e+38"),
+        (torch.reciprocal, 1e-40, (0, 1, 0), "the largest float32 is 3.40282e+38"),
+        (torch.square, 1e30, (0, 1, 0), "the largest float32 is 3.40282e+38"),
         (lambda x: x.acos(), 2.0, (1, 0, 0), ""),
     ],
 )
@@ -439,6 +443,11 @@ def test_the_tensor_in_a_nested_batch_is_named():
     assert (found.name, found.position) == ("input[0][1]['a']", (1,))
 
 
+def test_a_mapping_that_is_no_dict_holds_keywords_too():
+    batch = UserDict(input=torch.tensor([NAN]))
+    assert find_nonfinite(nn.Identity(), batch).name == "input['input']"
+
+
 def test_a_parameter_that_is_not_used_is_not_blamed():
     model = nn.Sequential(linear())
     model.unused = nn.Parameter(torch.tensor(NAN))
@@ -534,11 +543,22 @@ def test_an_operation_in_place_on_a_view_keeps_its_place_on_the_way_back():
     assert found.source.endswith("h[:, 0].sqrt_()")
 
 
+def test_a_write_into_a_view_may_be_the_last_operation():
+    def forward(x):
+        h = x * 0
+        h[:1].sqrt_()
+        return h
+
+    found = find_nonfinite(Apply(forward), ones(1))
+    assert (found.node, found.reached) == ("CopySlices", "the gradient of 'input'")
+    assert found.source
+
+
 def test_an_overflow_where_gradients_accumulate_is_that_of_the_parameter():
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
-            self.block = nn.Sequential(linear(0.0))
+            self.block = nn.Sequential(linear(0.0), Apply(torch.sin))
 
         def forward(self, x):
             # Reentrant checkpointing runs a backward pass for each of the two uses.
@@ -700,6 +720,7 @@ def test_complex_numbers_count_once():
     assert (found.nans, found.positive_infs, found.negative_infs) == (0, 1, 1)
     assert found.inputs[0].minimum is None
     assert "from complex64 inputs" in str(found)
+    assert "the largest" not in str(found)
     assert found_in(torch.conj, z, loss=lambda out: (out / 4).abs().sum()) is None
 
 
@@ -852,6 +873,23 @@ def test_flags_and_buffers_that_the_forward_pass_sets_are_put_back():
     find_nonfinite(model, ones(1), torch.sum)
     assert (model.mean.item(), model.training) == (0, True)
     assert set(model._buffers) == {"mean", "nothing"}
+
+
+def test_buffers_that_modules_share_stay_shared():
+    class Shared(nn.Module):
+        def __init__(self, mask):
+            super().__init__()
+            self.register_buffer("mask", mask)
+
+        def forward(self, x):
+            self.mask.sub_(1)
+            return x + self.mask.sqrt()
+
+    mask = torch.ones(1)
+    model = nn.Sequential(Shared(mask), Shared(mask))
+    assert find_nonfinite(model, ones(1), torch.sum).module == "1"
+    assert model[0].mask is model[1].mask is mask
+    assert mask.item() == 1
 
 
 def test_a_batch_with_a_graph_of_its_own_keeps_it():

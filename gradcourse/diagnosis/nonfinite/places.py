@@ -122,12 +122,9 @@ class Places:
         nested = self.in_backward and torch._C._current_graph_task_id() != self._graph_task
         thread = threading.get_ident() if nested else self._main_thread
         counts, places = self._made.get(thread) or self._made[self._main_thread]
-        own = node._sequence_nr() + 1
-        index = bisect_left(counts, own)
-        # A node without an operation of its own, as of a write into a view, comes after one.
-        if index == len(counts) or counts[index] != own:
-            index = max(index - 1, 0)
-        return places[index]
+        index = bisect_left(counts, node._sequence_nr() + 1)
+        # A write into a view makes nodes after its operation, the last ones perhaps.
+        return places[min(index, len(places) - 1)]
 
 
 def _line_of_the_model() -> tuple[str, int] | None:

@@ -180,14 +180,14 @@ class FirstNonFinite:
         infinite = bool(self.positive_infs or self.negative_infs)
         values = {item.name: item.value for item in self.inputs if item.value is not None}
         first, divisor = values.get("self"), values.get("other")
-        if base in _INVERSES and infinite:
+        if base in _INVERSES:
             return f"{base} overflows {_dtype_name(self.dtype)} above {_INVERSES[base](top):.4g}"
         if base == "div" and divisor == 0:
             return "division by 0"
         if base in {"log", "log2", "log10", "sqrt", "rsqrt", "reciprocal"}:
             if first == 0:
                 return f"{base} of 0"
-            if isinstance(first, float) and first < 0:
+            if self.nans:
                 return f"{base} of a negative number"
         if base == "pow" and first == 0:
             return "0 to a negative power"
