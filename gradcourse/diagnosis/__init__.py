@@ -5,7 +5,7 @@ from gradcourse.diagnosis.activations import (
     ActivationStatistics,
     activation_statistics,
 )
-from gradcourse.diagnosis.history import History, NonFinite
+from gradcourse.diagnosis.history import History, NonFiniteGradient
 from gradcourse.diagnosis.monitor import GradMonitor
 from gradcourse.diagnosis.nonfinite import FirstNonFinite, TensorSummary, find_nonfinite
 from gradcourse.diagnosis.norms import (
@@ -15,7 +15,7 @@ from gradcourse.diagnosis.norms import (
     update_ratios,
 )
 from gradcourse.diagnosis.numerical import GradientCheck, Mismatch, check_gradients
-from gradcourse.diagnosis.verdict import Advice, Diagnosis
+from gradcourse.diagnosis.verdict import Advice, Diagnosis, Verdict
 
 __all__ = [
     "ActivationReport",
@@ -27,8 +27,9 @@ __all__ = [
     "GradientCheck",
     "History",
     "Mismatch",
-    "NonFinite",
+    "NonFiniteGradient",
     "TensorSummary",
+    "Verdict",
     "activation_statistics",
     "check_gradients",
     "find_nonfinite",

@@ -160,8 +160,8 @@ def activation_statistics(
     model
         Run in the mode (train or eval) that it is in.
     batch
-        A tensor, a tuple or list of arguments, or a dict of keyword arguments. Of one sample, a
-        unit that is off is one that is dead.
+        A tensor, a tuple or list of arguments, or a dict of keyword arguments. With one sample
+        every unit that is off counts as dead: pass a batch.
     modules
         Paths or classes of the modules to measure; by default torch's activations, but of the
         recurrent layers only ``nn.RNN`` and ``nn.RNNCell``. Functions like
@@ -275,9 +275,11 @@ def dead_units(values: Tensor, layer: nn.Module | None) -> Tensor:
     layer
         The last of ``UNIT_LAYERS`` that they have passed.
     """
-    axis = _unit_axis(values, layer)
-    units = values.movedim(axis, 0).flatten(1) if values.dim() > 1 else values[:, None]
-    return (units == 0).all(1)
+    axis = _unit_axis(values, layer) % values.dim()
+    others = [dimension for dimension in range(values.dim()) if dimension != axis]
+    # Several times faster than comparing each value; a NaN is no zero.
+    largest = values.abs().amax(others) if others else values
+    return largest == 0
 
 
 def saturated_share(module: nn.Module, values: Tensor, flat: float = FLAT) -> Tensor | None:

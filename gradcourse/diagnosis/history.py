@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["History", "NonFinite", "Record", "read"]
+__all__ = ["History", "NonFiniteGradient", "Record", "read"]
 
 # The parameter of a gradient on a step that was not recorded parameter by parameter.
 UNKNOWN = "?"
@@ -54,7 +54,7 @@ class Record:
     units: dict[str, Tensor]
 
 
-class NonFinite(NamedTuple):
+class NonFiniteGradient(NamedTuple):
     """A gradient that was not finite: at which step, of which parameter, and NaN or Inf."""
 
     step: int
@@ -89,7 +89,8 @@ class History:
     nonfinite
         The gradients that were NaN or Inf, in the order of the steps and of the parameters.
     dead, saturated
-        By the path of an activation: the share of its units, shape ``(m,)``. Likewise.
+        By the path of an activation: the share of its units that are dead, and of its values that
+        are saturated, shape ``(m,)``. Empty unless the monitor was used as a context manager.
     """
 
     steps: NDArray[np.int64]
@@ -97,7 +98,7 @@ class History:
     max_norm: Floats
     clipped: NDArray[np.bool_]
     measured: NDArray[np.int64]
-    nonfinite: tuple[NonFinite, ...]
+    nonfinite: tuple[NonFiniteGradient, ...]
     parameters: dict[str, Floats]
     layers: dict[str, Floats]
     dead: dict[str, Floats]
@@ -136,17 +137,17 @@ def read(records: Sequence[Record], names: Sequence[str]) -> History:
 
 def _nonfinite(
     records: Sequence[Record], norm: Floats, names: Sequence[str]
-) -> Iterator[NonFinite]:
+) -> Iterator[NonFiniteGradient]:
     for record, total in zip(records, norm.tolist(), strict=True):
         if math.isfinite(total):
             continue
         if record.each is None:
-            yield NonFinite(record.step, UNKNOWN, _kind(total))
+            yield NonFiniteGradient(record.step, UNKNOWN, _kind(total))
             continue
         places = range(len(names)) if record.places is None else record.places
         for place, value in zip(places, record.each.tolist(), strict=True):
             if not math.isfinite(value):
-                yield NonFinite(record.step, names[place], _kind(value))
+                yield NonFiniteGradient(record.step, names[place], _kind(value))
 
 
 def _kind(norm: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,10 +18,10 @@ from gradcourse.clipping.functions import as_returned, limit_of, order
 from gradcourse.clipping.gradients import Gradients, plain_name
 from gradcourse.clipping.norms import Norms, measure
 from gradcourse.clipping.scaling import limit
-from gradcourse.diagnosis.history import History, NonFinite, Record, read
+from gradcourse.diagnosis.history import History, NonFiniteGradient, Record, read
+from gradcourse.diagnosis.layers import LayerHooks
 from gradcourse.diagnosis.untouched import plain_module
 from gradcourse.diagnosis.verdict import Diagnosis, judge
-from gradcourse.diagnosis.watch import LayerWatch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,8 +33,8 @@ class GradMonitor:
     """Measure, record and clip the gradients of a model, once per training step.
 
     Call ``step`` between ``backward()`` and ``optimizer.step()``, in the place of
-    ``clip_grad_norm_``: the norms that it clips by are the norms that it records, so that watching
-    costs nothing extra. Nothing is read from the device until you ask for it.
+    ``clip_grad_norm_``: the norms that it clips by are the norms that it records, so that recording
+    them costs nothing extra. Nothing is read from the device until you ask for it.
 
     As a context manager it also watches the layers: the gradient with respect to each layer's
     output, which shows a vanishing gradient where the weights' gradients hide it, and the dead and
@@ -43,12 +44,12 @@ class GradMonitor:
     Parameters
     ----------
     model
-        Its parameters are listed here, and once more when none of them has a gradient.
+        Its parameters are listed once, and again if none of them has a gradient, as after sharding.
     every
         The norms by parameter and the layers are recorded on every such step; the norm of all
         gradients on each.
-    history
-        How many of the latest steps are kept.
+    keep
+        How many of the latest steps are remembered.
     norm_type
         The order p > 0 of the norms, or ``inf``.
 
@@ -75,14 +76,14 @@ class GradMonitor:
     """
 
     def __init__(
-        self, model: nn.Module, every: int = 1, history: int = 10_000, norm_type: float = 2.0
+        self, model: nn.Module, every: int = 1, keep: int = 10_000, norm_type: float = 2.0
     ) -> None:
         self.model = model
         self.every = at_least(1, "every", every)
         self.norm_type = order(norm_type)
         self.steps = 0
-        self._watch = LayerWatch(plain_module(model), self._due)
-        self._records: deque[Record] = deque(maxlen=at_least(1, "history", history))
+        self._hooks = LayerHooks(plain_module(model), self._due)
+        self._records: deque[Record] = deque(maxlen=at_least(1, "keep", keep))
         self._history: History | None = None
         self._list_parameters()
 
@@ -143,11 +144,28 @@ class GradMonitor:
 
         A step whose norm was not finite was not clipped, and is not counted. NaN if there is none.
         """
-        last = slice(None if window is None else -at_least(1, "window", window), None)
-        finite = np.isfinite(self.history.norm[last])
-        return float(self.history.clipped[last][finite].mean()) if finite.any() else math.nan
+        seen = self.history if window is None else read(self._latest(window), self._names)
+        finite = np.isfinite(seen.norm)
+        return float(seen.clipped[finite].mean()) if finite.any() else math.nan
 
-    def nonfinite(self) -> list[NonFinite]:
+    def latest(self) -> dict[str, float]:
+        """Return the numbers of the last step, for a logger; only that step is read.
+
+        ``grad_norm``, ``max_norm`` and ``clipped`` (0 or 1), and on steps recorded in full
+        ``grad_norm/<parameter>``. Empty before the first step.
+        """
+        if not self._records:
+            return {}
+        last = read(self._latest(1), self._names)
+        numbers = {
+            "grad_norm": float(last.norm[0]),
+            "max_norm": float(last.max_norm[0]),
+            "clipped": float(last.clipped[0]),
+        }
+        full = {name: norms[0] for name, norms in last.parameters.items() if len(norms)}
+        return numbers | {f"grad_norm/{name}": float(norm) for name, norm in full.items()}
+
+    def nonfinite(self) -> list[NonFiniteGradient]:
         """Return each gradient that was NaN or Inf: its step, its parameter, and which of the two.
 
         Of a step on which the norms by parameter were not recorded the parameter is given as
@@ -159,9 +177,9 @@ class GradMonitor:
         """Return a verdict on the last ``window`` steps, where the trouble begins, and what helps.
 
         The profile over the layers is that of the gradients with respect to their outputs if the
-        monitor was used as a context manager, and of their weights' gradients if not.
+        monitor was used as a context manager, and of their parameters' gradients if not.
         """
-        recent = list(self._records)[-at_least(1, "window", window) :]
+        recent = self._latest(window)
         scaled = np.array([record.scaled for record in recent], dtype=bool)
         return judge(read(recent, self._names), scaled)
 
@@ -172,7 +190,7 @@ class GradMonitor:
         return draw(self.history)
 
     def __enter__(self) -> Self:
-        self._watch.attach()
+        self._hooks.attach()
         return self
 
     def __exit__(
@@ -181,18 +199,18 @@ class GradMonitor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._watch.detach()
+        self._hooks.detach()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         # The hooks belong to the model here, not to a copy of the monitor.
-        state["_watch"] = None
+        state["_hooks"] = None
         state["_parameters"] = None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._watch = LayerWatch(plain_module(self.model), self._due)
+        self._hooks = LayerHooks(plain_module(self.model), self._due)
         self._list_parameters()
 
     def __len__(self) -> int:
@@ -200,6 +218,10 @@ class GradMonitor:
 
     def __repr__(self) -> str:
         return f"GradMonitor({type(self.model).__name__}, {self.steps} steps)"
+
+    def _latest(self, window: int) -> list[Record]:
+        count = min(at_least(1, "window", window), len(self._records))
+        return list(islice(reversed(self._records), count))[::-1]
 
     def _due(self) -> bool:
         return self.steps % self.every == 0
@@ -220,7 +242,7 @@ class GradMonitor:
     def _record(
         self, gradients: Gradients, norms: Norms, cap: float | Tensor, scaled: bool
     ) -> None:
-        layers, units = self._watch.take()
+        layers, units = self._hooks.take()
         each = places = None
         if self._due():
             each = norms.each

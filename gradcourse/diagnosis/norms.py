@@ -70,8 +70,9 @@ def layer_grad_norms(module: nn.Module, norm_type: float = 2.0) -> dict[str, flo
     """Return the norm of each layer's gradient, by the path of the layer.
 
     A layer is a module that owns parameters itself: the norm of a ``Linear`` is that of its
-    weight's and its bias's gradient together. Mind that these norms can hide a vanishing gradient:
-    with Xavier's initialisation and ReLU they are equal in all layers, and equally tiny.
+    weight's and its bias's gradient together. Mind that weights can hide a vanishing gradient: with
+    Xavier's initialisation and ReLU the gradients of all weights have equal norms, while those of
+    the layers' outputs shrink towards the input. ``GradMonitor`` as a context manager shows these.
 
     Examples
     --------

@@ -57,7 +57,7 @@ def _draw_layers(axes: Axes, history: History) -> None:
     layers = history.layers or history.parameters
     axes.set(
         title="gradient of each layer's output" if history.layers else "gradient of each parameter",
-        xlabel="layer, from input to output",
+        xlabel="layer, from input to output" if history.layers else "in the model's order",
         yscale="log",
     )
     middle: list[float] = []

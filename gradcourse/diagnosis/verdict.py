@@ -15,7 +15,8 @@ __all__ = ["ADVICE", "Advice", "Diagnosis", "Verdict", "judge"]
 
 Verdict = Literal["healthy", "vanishing", "exploding", "dead", "saturated", "non-finite"]
 
-# A layer whose gradient is a thousand times smaller than another's learns a thousand times slower.
+# With plain gradient descent, a layer with a thousandth of the gradient learns a thousand times
+# slower.
 DECADES = 3.0
 # Where a gradient lost or won this much on its way back, trouble is said to begin.
 BEGINS = 1.0
@@ -26,6 +27,8 @@ DEAD = 0.8
 SATURATED = 0.5
 # Of an Inf or NaN with a gradient scaler at work, which looks for its scale by overflowing.
 OVERFLOWS = 0.5
+# The path of a model that is a single layer is empty.
+WHOLE = "the model"
 # What a norm of exactly zero is drawn and fitted as: the smallest float32 number is 1e-45.
 FLOOR = 1e-46
 
@@ -37,16 +40,16 @@ class Advice(NamedTuple):
     lesson: str
 
     def __str__(self) -> str:
-        return f"{self.text} (lesson {self.lesson})"
+        return self.text
 
 
 ADVICE: dict[Verdict, tuple[Advice, ...]] = {
     "healthy": (),
     "vanishing": (
-        Advice("take ReLU or tanh in the place of sigmoid, whose slope is at most 1/4", "01"),
         Advice(
             "initialise for the activation: 'he_normal' for ReLU, 'xavier_normal' for tanh", "05"
         ),
+        Advice("if the activation is a sigmoid, of slope 1/4 at most: take ReLU or tanh", "01"),
         Advice("normalise: a LayerNorm before each activation", "06"),
         Advice("let the gradient pass by: residual connections", "07"),
         Advice("clipping cannot help: there is nothing to clip", "03"),
@@ -94,11 +97,12 @@ class Diagnosis:
         By how many powers of ten a layer changes the gradient on its way back: the slope of a line
         through the profile, negative where it vanishes. 0 with fewer than two layers.
     profile
-        By layer, in the order of the forward pass: log10 of the gradient's norm, median over steps.
+        By layer: log10 of the gradient's norm, median over steps. In the order of the forward pass
+        if the layers were watched, else in the order in which the model holds them.
     quantity
         What the profile is made of.
     advice
-        What helps, most specific first.
+        What helps, cheapest first; for a vanishing gradient also what does not.
     """
 
     verdict: Verdict
@@ -109,10 +113,13 @@ class Diagnosis:
     quantity: str
     advice: tuple[Advice, ...]
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """Return the verdict, where it begins and what it rests on, in one line."""
         where = f", beginning at layer {self.layer}" if self.layer else ""
-        lines = [f"{self.verdict}{where}: {self.reason}"]
-        return "\n".join(lines + [f"  - {advice}" for advice in self.advice])
+        return f"{self.verdict}{where}: {self.reason}"
+
+    def __str__(self) -> str:
+        return "\n".join([self.summary(), *(f"  - {advice}" for advice in self.advice)])
 
 
 def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
@@ -121,8 +128,8 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
     The first that applies: *non-finite* (a norm that is NaN or Inf; under a gradient scaler, more
     than half of them), *exploding* (the gradient grows a thousandfold from the last layer to the
     first), *dead* (more than four in five units of an activation), *saturated* (more than half of
-    its values), *exploding* (the norm of a step is a thousand times the median), *vanishing* (a
-    thousandfold fall from the last layer to the first), *healthy*.
+    its values), *exploding* (the norm of a step is a thousand times the median of the steps before
+    it), *vanishing* (a thousandfold fall from the last layer to the first), *healthy*.
 
     Parameters
     ----------
@@ -159,19 +166,34 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
         for path, share in shares.items():
             typical = float(np.nanmedian(share))
             if typical > most:
-                return verdict(name, f"{typical:.0%} of the units of {path} are {name}", path)
-    finite = history.norm[~bad]
-    median, largest = float(np.median(finite)), float(finite.max())
-    if largest > 10**DECADES * median > 0:
-        at = int(history.steps[~bad][np.argmax(finite)])
-        reason = f"the norm reaches {largest:.2g} at step {at}, where its median is {median:.2g}"
+                what = "units" if name == "dead" else "values"
+                reason = f"{typical:.0%} of the {what} of {path or WHOLE} are {name}"
+                return verdict(name, reason, path)
+    spike = _spike(history.norm[~bad])
+    if spike is not None:
+        place, before = spike
+        norm, step = history.norm[~bad][place], history.steps[~bad][place]
+        reason = f"the norm reaches {norm:.2g} at step {step}, after a median of {before:.2g}"
         return verdict("exploding", reason, _loudest(history))
     if change <= -DECADES:
         begins = paths[::-1][int(np.argmax(back <= -BEGINS))]
         return verdict("vanishing", _across(profile, quantity, "falls"), begins)
-    if largest == 0:
+    if not history.norm[~bad].any():
         return verdict("vanishing", "every gradient is exactly zero", paths[-1] if paths else "")
     return verdict("healthy", _across(profile, quantity, "keeps"), "")
+
+
+def _spike(norms: Floats) -> tuple[int, float] | None:
+    """Return the place of the first explosion, and the median of the norms before it.
+
+    Against the steps before and not against all: a run that converges ends with norms that are
+    thousands of times smaller than those it began with.
+    """
+    for place in range(1, len(norms)):
+        before = float(np.median(norms[:place]))
+        if norms[place] > 10**DECADES * before > 0:
+            return place, before
+    return None
 
 
 def _profile(history: History) -> tuple[dict[str, float], str]:
@@ -182,7 +204,7 @@ def _profile(history: History) -> tuple[dict[str, float], str]:
         layers.setdefault(layer_of(name), []).append(norms)
     # A layer with a weight and a bias counts by the larger of the two.
     largest = {path: np.fmax.reduce(norms) for path, norms in layers.items()}
-    return _levels(largest), "the gradient of the layers' weights"
+    return _levels(largest), "the gradient of the layers' parameters"
 
 
 def _levels(layers: dict[str, Floats]) -> dict[str, float]:
@@ -202,9 +224,10 @@ def _slope(profile: dict[str, float]) -> float:
 
 
 def _across(profile: dict[str, float], quantity: str, verb: str) -> str:
-    if not profile:
-        return "the norm stays within a factor of a thousand of its median"
-    paths, levels = list(profile), list(profile.values())
+    if len(profile) < 2:
+        return "there are not two layers to compare"
+    paths = [path or WHOLE for path in profile]
+    levels = list(profile.values())
     decades = f"{abs(levels[0] - levels[-1]):.1f} decades"
     how = f"stays within {decades}" if verb == "keeps" else f"{verb} by {decades}"
     return f"{quantity} {how} from {paths[-1]} back to {paths[0]}"

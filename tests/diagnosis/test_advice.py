@@ -121,7 +121,7 @@ def killed(learning_rate: float) -> Diagnosis:
 CASES: list[tuple[str, str, Callable[[], Diagnosis], Callable[[], Diagnosis]]] = [
     (
         "vanishing",
-        "take ReLU or tanh in the place of sigmoid",
+        "if the activation is a sigmoid",
         lambda: looked_at(initialized(blocks(nn.Sigmoid), "xavier_normal"), inputs()),
         lambda: looked_at(initialized(blocks(nn.Tanh), "xavier_normal"), inputs()),
     ),

@@ -200,7 +200,7 @@ def test_on_other_steps_than_every_only_the_total_is_kept() -> None:
 
 def test_only_the_latest_steps_are_kept() -> None:
     model = network()
-    monitor = GradMonitor(model, history=3)
+    monitor = GradMonitor(model, keep=3)
     for _ in range(5):
         backward(model)
         monitor.step()
@@ -209,7 +209,24 @@ def test_only_the_latest_steps_are_kept() -> None:
     assert repr(monitor) == "GradMonitor(MLP, 5 steps)"
 
 
-@pytest.mark.parametrize("argument", ["every", "history"])
+def test_the_latest_step_can_be_logged_by_itself() -> None:
+    model = network()
+    monitor = GradMonitor(model, every=2)
+    assert monitor.latest() == {}
+    backward(model)
+    norms = grad_norms(model)
+    total = float(monitor.step(0.1))
+    latest = monitor.latest()
+    assert latest.pop("grad_norm") == pytest.approx(total)
+    assert (latest.pop("max_norm"), latest.pop("clipped")) == (0.1, 1.0)
+    assert latest == {f"grad_norm/{name}": pytest.approx(norm) for name, norm in norms.items()}
+    backward(model)
+    monitor.step()
+    assert set(monitor.latest()) == {"grad_norm", "max_norm", "clipped"}
+    assert monitor.latest()["clipped"] == 0
+
+
+@pytest.mark.parametrize("argument", ["every", "keep"])
 def test_numbers_below_one_are_refused(argument: str) -> None:
     with pytest.raises(ValueError, match=f"{argument} must be 1 or more, got 0"):
         GradMonitor(network(), **{argument: 0})
@@ -398,6 +415,15 @@ def test_dead_and_saturated_units_are_those_of_the_statistics() -> None:
     assert monitor.history.saturated["4"] == pytest.approx([tanh.saturated] * 2)
     assert monitor.history.saturated["1"] == pytest.approx([0.0] * 2)
     assert monitor.diagnose().verdict == "saturated"
+
+
+def test_the_output_of_a_sure_classifier_is_not_called_saturated() -> None:
+    model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 1), nn.Sigmoid())
+    model[2].bias.data[0] = 99
+    with GradMonitor(model) as monitor:
+        model(torch.zeros(5, 6)).sum().backward()
+        monitor.step()
+    assert monitor.history.saturated == {"1": pytest.approx([0.0]), "3": pytest.approx([0.0])}
 
 
 def test_a_forward_pass_without_a_backward_pass_leaves_no_mark() -> None:

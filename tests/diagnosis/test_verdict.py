@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradcourse.diagnosis.history import History, NonFinite
+from gradcourse.diagnosis.history import History, NonFiniteGradient
 from gradcourse.diagnosis.verdict import ADVICE, Diagnosis, judge
 
 
@@ -44,7 +44,7 @@ def test_equal_gradients_are_healthy() -> None:
     assert (found.verdict, found.layer, found.advice) == ("healthy", "", ())
     assert found.decades_per_layer == pytest.approx(0)
     assert "stays within 0.0 decades from d back to a" in found.reason
-    assert str(found).startswith("healthy: the gradient of the layers' weights")
+    assert str(found).startswith("healthy: the gradient of the layers' parameters")
 
 
 def test_without_a_step_there_is_nothing_to_say() -> None:
@@ -120,7 +120,17 @@ def test_a_norm_of_a_thousand_times_its_median_is_an_explosion(spike: float, ver
     assert found.verdict == verdict
     if verdict == "exploding":
         assert found.layer == "b"
-        assert found.reason == "the norm reaches 1e+03 at step 3, where its median is 1"
+        assert found.reason == "the norm reaches 1e+03 at step 3, after a median of 1"
+
+
+def test_a_run_that_converges_has_not_exploded() -> None:
+    assert verdict_on(history(norm=np.geomspace(1, 1e-8, 5))).verdict == "healthy"
+
+
+def test_a_model_that_is_one_layer_is_named() -> None:
+    assert "not two layers" in verdict_on(history(layers={"": np.ones(5)})).reason
+    found = verdict_on(history(saturated={"": np.ones(5)}))
+    assert found.reason == "100% of the values of the model are saturated"
 
 
 def test_a_spike_above_a_median_of_zero_is_no_explosion() -> None:
@@ -146,13 +156,16 @@ def test_most_units_dead_or_half_of_them_saturated_is_a_disease(
     assert (diagnosis.verdict == kind) == found
     if found:
         assert diagnosis.layer == "y"
-        assert diagnosis.reason == f"{share:.0%} of the units of y are {kind}"
+        assert (
+            diagnosis.reason
+            == f"{share:.0%} of the {'units' if kind == 'dead' else 'values'} of y are {kind}"
+        )
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_one_norm_that_is_not_finite_decides(value: float) -> None:
     norm = np.array([1, 2, 1, 50, value])
-    bad = (NonFinite(4, "b.weight", "NaN"), NonFinite(4, "c.weight", "NaN"))
+    bad = (NonFiniteGradient(4, "b.weight", "NaN"), NonFiniteGradient(4, "c.weight", "NaN"))
     found = verdict_on(history(norm=norm, nonfinite=bad, layers=layers(9, 0)))
     assert (found.verdict, found.layer) == ("non-finite", "c")
     assert found.reason == (
@@ -163,14 +176,16 @@ def test_one_norm_that_is_not_finite_decides(value: float) -> None:
 
 def test_the_layer_of_the_first_step_that_is_not_finite_is_named() -> None:
     norm = np.array([1, 1, math.nan, math.nan, 1])
-    bad = (NonFinite(2, "a.weight", "Inf"), NonFinite(3, "d.weight", "NaN"))
+    bad = (NonFiniteGradient(2, "a.weight", "Inf"), NonFiniteGradient(3, "d.weight", "NaN"))
     found = verdict_on(history(norm=norm, nonfinite=bad))
     assert (found.layer, found.reason) == ("a", "the norm is nan at step 2")
 
 
 def test_under_a_scaler_exactly_half_of_the_steps_may_overflow() -> None:
     norm = np.array([math.inf, 1, math.inf, 1])
-    seen = history(norm=norm, steps=np.arange(4), nonfinite=(NonFinite(0, "a.weight", "Inf"),))
+    seen = history(
+        norm=norm, steps=np.arange(4), nonfinite=(NonFiniteGradient(0, "a.weight", "Inf"),)
+    )
     assert verdict_on(seen, scaled=True).verdict == "healthy"
 
 
@@ -178,7 +193,7 @@ def test_under_a_scaler_exactly_half_of_the_steps_may_overflow() -> None:
 def test_under_a_scaler_half_of_the_steps_may_overflow(overflows: int, verdict: str) -> None:
     norm = np.ones(5)
     norm[:overflows] = math.inf
-    bad = tuple(NonFinite(step, "a.weight", "Inf") for step in range(overflows))
+    bad = tuple(NonFiniteGradient(step, "a.weight", "Inf") for step in range(overflows))
     assert verdict_on(history(norm=norm, nonfinite=bad), scaled=True).verdict == verdict
     assert verdict_on(history(norm=norm, nonfinite=bad)).verdict == "non-finite"
 
@@ -195,7 +210,7 @@ def test_the_most_urgent_verdict_comes_first() -> None:
     sick["layers"] = layers(9, 0)
     assert verdict_on(history(**sick)).verdict == "exploding"
     sick["norm"] = np.array([1, 1, 1, 1, math.nan])
-    sick["nonfinite"] = (NonFinite(4, "?", "NaN"),)
+    sick["nonfinite"] = (NonFiniteGradient(4, "?", "NaN"),)
     assert verdict_on(history(**sick)).verdict == "non-finite"
 
 
@@ -206,4 +221,4 @@ def test_every_verdict_but_health_has_advice_that_names_a_lesson() -> None:
         assert all(0 <= int(item.lesson) <= 13 for item in advice)
     text = str(verdict_on(history(layers=layers(-4, 0))))
     assert text.splitlines()[0].startswith("vanishing, beginning at layer a: ")
-    assert "  - let the gradient pass by: residual connections (lesson 07)" in text
+    assert "  - let the gradient pass by: residual connections" in text

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from gradcourse.clipping.norms import scaled_norm
+from gradcourse.clipping.norms import accumulator, scaled_norm
 from gradcourse.diagnosis.activations import (
     ACTIVATIONS,
     UNIT_LAYERS,
@@ -19,12 +19,12 @@ from gradcourse.diagnosis.activations import (
     saturated_share,
 )
 
-__all__ = ["LayerWatch"]
+__all__ = ["LayerHooks"]
 
 Note = Callable[[str, nn.Module, Any], None]
 
 
-class LayerWatch:
+class LayerHooks:
     """Notes the gradient with respect to each layer's output, and the units of each activation.
 
     A layer is a module that itself owns a weight with two dimensions or more.
@@ -45,6 +45,7 @@ class LayerWatch:
         self._gradients: dict[str, list[Tensor]] = {}
         self._units: dict[str, list[Tensor]] = {}
         self._passed: nn.Module | None = None
+        self._ends: list[str] = []
 
     def attach(self) -> None:
         """Put the hooks in place, once."""
@@ -59,6 +60,7 @@ class LayerWatch:
                 notes.append(self.note_units)
             for note in notes:
                 self._handles.append(module.register_forward_hook(_Hook(note, path)))
+        self._handles.append(self._model.register_forward_hook(_Hook(self.note_end, "")))
 
     def detach(self) -> None:
         """Take the hooks away."""
@@ -77,6 +79,7 @@ class LayerWatch:
         units = {path: torch.stack(shares).mean(0) for path, shares in self._units.items()}
         self._order, self._gradients, self._units = {}, {}, {}
         self._passed = None
+        self._ends = []
         return layers, units
 
     def note_layer(self, path: str, _module: nn.Module, output: Any) -> None:
@@ -90,6 +93,7 @@ class LayerWatch:
     def note_passing(self, _path: str, module: nn.Module, _output: Any) -> None:
         """Note the layer that values have passed last: it tells what their units are."""
         self._passed = module
+        self._ends.clear()
 
     def note_units(self, path: str, module: nn.Module, output: Any) -> None:
         """Note the shares of an activation's units that are dead and saturated."""
@@ -101,9 +105,25 @@ class LayerWatch:
         saturated = saturated_share(module, values)
         shares = torch.stack([dead, torch.zeros_like(dead) if saturated is None else saturated])
         self._units.setdefault(path, []).append(shares)
+        self._ends.append(path)
+
+    def note_end(self, _path: str, _module: nn.Module, _output: Any) -> None:
+        """Forget how saturated the model's output is: that of a sure classifier is."""
+        for path in self._ends:
+            self._units[path][-1][1] = 0
+        self._ends.clear()
 
     def _note_gradient(self, path: str, gradient: Tensor) -> None:
-        self._gradients.setdefault(path, []).append(scaled_norm(gradient, 2.0))
+        self._gradients.setdefault(path, []).append(_norm(gradient))
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    wide = accumulator(gradient.device)
+    if wide is torch.float32 or gradient.dtype is wide:
+        return scaled_norm(gradient, 2.0)
+    # The squares of float32 and below fit into float64, in a fraction of scaled_norm's time.
+    norm: Tensor = torch.linalg.vector_norm(gradient, dtype=wide)
+    return norm
 
 
 class _Hook:
