@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gradcourse.clipping.gradients import plain_name
 from gradcourse.diagnosis.nonfinite.report import FirstNonFinite, TensorSummary
 from gradcourse.diagnosis.nonfinite.watch import Watch
-from gradcourse.diagnosis.untouched import call, copies, plain_module, plain_path, untouched
+from gradcourse.diagnosis.untouched import call, copies, plain_module, untouched
 
 __all__ = ["FirstNonFinite", "TensorSummary", "find_nonfinite"]
 
@@ -51,6 +52,8 @@ def find_nonfinite(
         copies.
     loss
         Makes a loss of one element from the model's output; None if the model returns the loss.
+        After ``training_step``, whose batch is a pair of inputs and targets:
+        ``find_nonfinite(model, inputs, lambda output: mse_loss(output, targets))``.
 
     Returns
     -------
@@ -74,6 +77,7 @@ def find_nonfinite(
     Examples
     --------
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.Softplus(), nn.Linear(2, 1)).half()
+    >>> _ = nn.init.ones_(model[0].weight)
     >>> _ = nn.init.constant_(model[2].weight, 60_000.0)
     >>> print(find_nonfinite(model, torch.full((1, 2), 9.0).half(), loss=torch.sum))
     forward: aten.addmm in module '2' made 1 Inf of 1 from float16 inputs up to 6e+04
@@ -120,7 +124,7 @@ def _one_number(loss: Any) -> Tensor:
 
 def _leaves(model: nn.Module, inputs: Mapping[str, Tensor], loss: Tensor) -> dict[str, Tensor]:
     """Return by name all that the backward pass may give a gradient to."""
-    leaves: dict[str, Tensor] = {plain_path(name): p for name, p in model.named_parameters()}
+    leaves: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
     leaves |= {name: tensor for name, tensor in inputs.items() if tensor.requires_grad}
     known = {id(leaf) for leaf in leaves.values()}
     nodes, seen = [loss.grad_fn], set()
