@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from gradcourse.checks import at_least, between, more_than_zero
-from gradcourse.clipping.functions import as_returned, limit_of, order
 from gradcourse.clipping.gradients import Gradients, Parameters
-from gradcourse.clipping.norms import accumulator, measure, readable
+from gradcourse.clipping.limits import limit_of, order
+from gradcourse.clipping.norms import accumulator, as_returned, measure, readable
 from gradcourse.clipping.scaling import limit
 
 __all__ = ["AdaptiveClip", "PercentileClip", "SpikeClip"]
@@ -56,8 +56,8 @@ class AdaptiveClip(ABC):
 class PercentileClip(AdaptiveClip):
     """Clip the norm at a percentile of the norms seen so far: AutoClip.
 
-    On stationary gradients a share of ``1 - percentile / 100`` of all steps is clipped: nine in ten
-    by default, which makes this much of a normalisation.
+    On stationary gradients a share of ``1 - percentile / 100`` of all steps is clipped: by default
+    nine steps in ten, which is nearly a normalisation of the gradient.
 
     Parameters
     ----------
@@ -108,8 +108,7 @@ class PercentileClip(AdaptiveClip):
         """
         if self._norms is None:
             return torch.zeros(0, dtype=torch.float64)
-        start = self._seen % self.history if self._seen > self.history else 0
-        norms = self._norms[: self._seen].roll(-start)
+        norms = self._norms[: self._seen].roll(-(self._seen % self.history))
         return norms[~norms.isnan()]
 
     def observe(self, norm: Tensor) -> Tensor:
@@ -154,7 +153,8 @@ class SpikeClip(AdaptiveClip):
 
     .. math:: \mu + z^2 \sigma^2 / (\lVert g \rVert - \mu)
 
-    so the larger the spike, the nearer to the mean it ends; the averages take in the clipped norm.
+    so the larger the spike, the nearer to the mean it ends. The averages take in the norm after
+    this limit, but not after ``max_norm``.
 
     Parameters
     ----------
@@ -178,7 +178,8 @@ class SpikeClip(AdaptiveClip):
     ----------
     Kumar, Owen, Roy Chowdhury & Güra 2025, *ZClip: adaptive spike mitigation for LLM
     pre-training*.
-    The authors' code adds 1e-6 to the standard deviation; written as above, it divides nothing.
+    The authors' code divides by the standard deviation plus 1e-6; the form above does not divide by
+    it and needs no such number. Theirs also has ``max_norm=1`` by default.
 
     Examples
     --------
@@ -242,4 +243,4 @@ class SpikeClip(AdaptiveClip):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` returned."""
-        self._state = state["averages"].clone()
+        self._state = state["averages"]

@@ -114,7 +114,9 @@ def test_without_names_the_error_gives_place_and_shape():
 
 def test_of_many_names_five_are_given():
     parameters = parameters_of(*(torch.tensor([math.nan]) for _ in range(7)))
-    with pytest.raises(RuntimeError, match=r"7 of 7 .*parameters\[4\] .* and 2 more; nothing"):
+    with pytest.raises(
+        RuntimeError, match=r"7 of 7 .*\[4\] of shape \(1,\) \(NaN\) and 2 more; nothing"
+    ):
         clip_grad_norm_(parameters, 1.0, error_if_nonfinite=True)
     with pytest.raises(RuntimeError, match=r"5 of 5 [^;]*parameters\[4\] of shape \(1,\) \(NaN\);"):
         clip_grad_norm_(parameters[:5], 1.0, error_if_nonfinite=True)
