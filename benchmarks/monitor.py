@@ -12,12 +12,14 @@ are counted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import platform
 import random
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from statistics import median, quantiles
 
 import torch
@@ -32,7 +34,7 @@ Way = Callable[[], object]
 
 
 def transformer() -> nn.Module:
-    """Return a small language model with 58 parameters."""
+    """Return the 58 parameters of a small language model; only their gradients are used."""
     layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True, norm_first=True)
     encoder = nn.TransformerEncoder(layer, 4, nn.LayerNorm(128), enable_nested_tensor=False)
     head = nn.Sequential(nn.Linear(128, 128), nn.GELU(), nn.LayerNorm(128), nn.Linear(128, 256))
@@ -82,7 +84,7 @@ def our_monitor(model: nn.Module, max_norm: float) -> Way:
 
 
 def our_percentile_clip(model: nn.Module, _max_norm: float) -> Way:
-    """Return the monitor with a limit that learns."""
+    """Return the monitor with an adaptive limit."""
     monitor, clip = GradMonitor(model), PercentileClip(50)
     return lambda: monitor.step(clip)
 
@@ -113,6 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
         model = make().to(device)
         for clipped in (True, False):
             table(name, model, clipped, chosen.rounds)
+    whole_steps(device, max(chosen.rounds // 3, 10))
 
 
 def describe(device: torch.device) -> str:
@@ -143,17 +146,58 @@ def table(name: str, model: nn.Module, clipped: bool, rounds: int) -> None:
         f"\n{name}: {len(parameters)} tensors, {count:,} parameters, "
         f"{'every step clipped' if clipped else 'no step clipped'}"
     )
+    compare(times)
+    if parameters[0].is_cuda:
+        for label, way in ways.items():
+            print(f"  {label:42} {synchronisations(way)} synchronisations")
+
+
+def compare(times: dict[str, list[float]]) -> None:
+    """Print the median time of each way, and of its ratio to torch's clip in the same round."""
     base = times["torch's clip"]
     for label, seconds in times.items():
         ratios = [mine / its for mine, its in zip(seconds, base, strict=True)]
         low, *_, high = quantiles(ratios, n=10)
-        line = (
-            f"  {label:32} {median(seconds) * 1e6:8.0f} us   "
+        print(
+            f"  {label:42} {median(seconds) * 1e6:6.0f} us   "
             f"{median(ratios):5.2f} of torch's   (10 to 90 %: {low:.2f} to {high:.2f})"
         )
-        if parameters[0].is_cuda:
-            line += f"   {synchronisations(ways[label])} synchronisations"
-        print(line)
+
+
+def whole_steps(device: torch.device, rounds: int) -> None:
+    """Print what a whole forward and backward pass costs with the layers watched as well."""
+    make = MODELS["6-layer MLP"]
+    inputs = torch.randn(128, 64, device=device)
+    ways: dict[str, Way] = {}
+    with contextlib.ExitStack() as watched:
+        for label, clip in {"torch's clip": torch_clip, "our monitor": our_monitor}.items():
+            model = make().to(device)
+            ways[label] = partial(training_step, model, inputs, clip(model, 1.0))
+        for every in (10, 1):
+            model = make().to(device)
+            monitor = watched.enter_context(GradMonitor(model, every=every))
+            label = f"our monitor, layers watched, every={every}"
+            ways[label] = partial(training_step, model, inputs, partial(monitor.step, 1.0))
+        times: dict[str, list[float]] = {label: [] for label in ways}
+        for turn in range(10 + rounds):
+            for label in random.sample(list(ways), len(ways)):
+                # Ten steps, so that one of them is measured in full with every=10.
+                began = time.perf_counter()
+                for _ in range(10):
+                    ways[label]()
+                if turn >= 10:
+                    times[label].append((time.perf_counter() - began) / 10)
+    print("\n6-layer MLP, forward and backward pass of a batch of 128, then the clip")
+    compare(times)
+
+
+def training_step(model: nn.Module, inputs: Tensor, clip: Way) -> None:
+    """Do a forward and a backward pass and clip."""
+    model.zero_grad()
+    model(inputs).square().mean().backward()
+    clip()
+    if inputs.is_cuda:
+        torch.cuda.synchronize()
 
 
 def timed(way: Way, parameters: list[Tensor], gradients: list[Tensor]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 
-__all__ = ["at_least", "at_least_zero", "between", "more_than_zero"]
+__all__ = ["at_least", "at_least_zero", "between", "more_than_zero", "number"]
 
 
 def at_least(low: int, name: str, value: int) -> int:
@@ -19,25 +19,33 @@ def at_least(low: int, name: str, value: int) -> int:
     return number
 
 
+def number(name: str, value: float) -> float:
+    """Return a number as a float."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+
+
 def at_least_zero(name: str, value: float) -> float:
     """Return a finite number of 0 or more."""
-    number = float(value)
-    if not 0 <= number < math.inf:
-        raise ValueError(f"{name} must be a finite number, 0 or more, got {number:g}")
-    return number
+    found = number(name, value)
+    if not 0 <= found < math.inf:
+        raise ValueError(f"{name} must be a finite number, 0 or more, got {found:g}")
+    return found
 
 
 def more_than_zero(name: str, value: float) -> float:
     """Return a finite number above 0."""
-    number = float(value)
-    if not 0 < number < math.inf:
-        raise ValueError(f"{name} must be a finite number above 0, got {number:g}")
-    return number
+    found = number(name, value)
+    if not 0 < found < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0, got {found:g}")
+    return found
 
 
 def between(low: float, high: float, name: str, value: float) -> float:
     """Return a number inside of the limits."""
-    number = float(value)
-    if not low <= number <= high:
-        raise ValueError(f"{name} must be between {low:g} and {high:g}, got {number:g}")
-    return number
+    found = number(name, value)
+    if not low <= found <= high:
+        raise ValueError(f"{name} must be between {low:g} and {high:g}, got {found:g}")
+    return found

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import torch
-
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -16,15 +14,13 @@ def example(word: str) -> str:
 
 
 def test_the_training_loop_runs_and_says_what_its_comment_says(capsys):
-    torch.manual_seed(0)
     code = example("GradMonitor")
     exec(code, {})
     said = capsys.readouterr().out
-    promised = re.search(r"# (vanishing, beginning at layer) \d+: (.*?) falls by", code)
-    assert promised is not None
-    assert promised[1] in said
-    assert promised[2] in said
-    assert "he_normal: set 42 of 42 tensors" in said
+    promised = [line[2:] for line in code.splitlines() if line.startswith("# ")]
+    assert len(promised) == 2
+    for line in promised:
+        assert line.removesuffix(" ...") in said
 
 
 def test_the_example_runs_and_its_claim_is_true(capsys):

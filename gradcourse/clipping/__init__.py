@@ -18,7 +18,7 @@ function                                what it limits                          
 ======================================  =============================================  ==========
 """
 
-from gradcourse.clipping.adaptive import PercentileClip, SpikeClip
+from gradcourse.clipping.adaptive import AdaptiveClip, PercentileClip, SpikeClip
 from gradcourse.clipping.agc import clip_grad_agc_
 from gradcourse.clipping.functions import (
     clip_grad_norm_,
@@ -28,9 +28,12 @@ from gradcourse.clipping.functions import (
     rescale_grad_norm_,
     standardize_grad_,
 )
+from gradcourse.clipping.gradients import Parameters
 from gradcourse.clipping.nonfinite import nonfinite_gradients
 
 __all__ = [
+    "AdaptiveClip",
+    "Parameters",
     "PercentileClip",
     "SpikeClip",
     "clip_grad_agc_",

@@ -21,9 +21,11 @@ def clip_grad_agc_(parameters: Parameters, clip_factor: float = 0.01, eps: float
         \frac{\max(\lVert W_i \rVert, \mathrm{eps})}{\lVert G_i \rVert}\right)
 
     A unit is one output: a row of a linear layer's weight, a filter of a convolution, an entry of
-    an embedding; a bias, a gain or a scalar is one unit as a whole. So plain gradient descent
-    changes no unit by more than ``lr * clip_factor`` of its size. Turns the direction of the
-    gradient. The authors leave the last linear layer out: pass the other parameters only.
+    an embedding; of a transposed convolution, whose weight begins with its inputs, one input. A
+    bias, a gain or a scalar is one unit as a whole. So plain gradient descent changes no unit by
+    more than ``lr * clip_factor`` of its size (or of ``eps``, if that is larger). Turns the
+    direction of the gradient. The authors leave the last linear layer out: pass the other
+    parameters only.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def clip_grad_agc_(parameters: Parameters, clip_factor: float = 0.01, eps: float
         )
         cap = clip_factor * weight_norm.clamp(min=eps)
         over = (gradient_norm > cap) & gradient_norm.isfinite()
-        # With a factor in float64, as the norms are: of a huge gradient it is none in float32.
+        # With a factor in float64, as the norms are: for a huge gradient it is 0 in float32.
         torch.mul(tensor, torch.where(over, cap / gradient_norm, 1.0), out=tensor)
         count = over.sum().to(accumulator(over.device))
         if parameter.ndim > 1 and place in gradients.shardings:

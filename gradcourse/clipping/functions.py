@@ -9,8 +9,9 @@ from torch import Tensor
 
 from gradcourse.checks import at_least_zero
 from gradcourse.clipping.gradients import Gradients, Parameters
+from gradcourse.clipping.limits import limit_of, order
 from gradcourse.clipping.nonfinite import raise_if_nonfinite
-from gradcourse.clipping.norms import Norms, accumulator, measure
+from gradcourse.clipping.norms import accumulator, as_returned, each_as_returned, measure
 from gradcourse.clipping.scaling import limit, limit_each, rescale
 
 __all__ = [
@@ -36,16 +37,16 @@ def clip_grad_norm_(
     .. math:: g \leftarrow g \cdot \min(1, \mathrm{max\_norm} / \lVert g \rVert)
 
     The direction stays. Takes the place of ``torch.nn.utils.clip_grad_norm_`` and agrees with it on
-    ordinary gradients to rounding (torch divides by ``norm + 1e-6``). It differs where that one is
-    known to go wrong:
+    ordinary gradients to rounding (torch divides by ``norm + 1e-6``). It differs where torch's
+    function goes wrong:
 
     - gradients with a norm of at most ``max_norm`` are not touched, to the bit;
     - a non-finite norm leaves the gradients as they were (torch makes all of them NaN or 0);
     - finite gradients whose squares leave float32, or whose norm leaves float16, are clipped (torch
       makes them 0), and so are tiny ones, at a tiny ``max_norm``;
     - a parameter that is listed twice is measured and scaled once;
-    - a negative or NaN ``max_norm`` and a ``norm_type`` of 0 or less raise (torch turns the
-      gradient round, writes NaN, or counts elements);
+    - a negative or NaN ``max_norm`` and a ``norm_type`` of 0 or less raise (torch reverses the
+      gradient, writes NaN, or counts elements);
     - sparse gradients are taken; those of a ``DTensor`` give the norm of the whole tensor.
 
     On an accelerator nothing here makes the host wait, unless ``error_if_nonfinite`` is set.
@@ -154,8 +155,9 @@ def clip_grad_norm_per_parameter_(
 def clip_grad_rms_(parameters: Parameters, max_rms: float | None) -> Tensor:
     """Scale each gradient tensor so that its root mean square is at most ``max_rms``.
 
-    The cap per tensor of Shazeer & Stern 2018 (*Adafactor*), and optax's ``clip_by_block_rms``:
-    unlike a norm, a root mean square does not grow with the size of a tensor.
+    optax's ``clip_by_block_rms``. Shazeer & Stern 2018 (*Adafactor*) put this cap on the update,
+    after the second moments, and not on the gradient. Unlike a norm, a root mean square does not
+    grow with the size of a tensor.
 
     Parameters
     ----------
@@ -200,9 +202,9 @@ def clip_grad_value_(
 ) -> None:
     """Cut each element of the gradients to ``[-clip_value, clip_value]``.
 
-    Turns the direction (by 37 degrees at most for a Gaussian gradient). Inf becomes ``clip_value``
-    and NaN stays, as in ``torch.nn.utils.clip_grad_value_``, with which it agrees to the bit. Of a
-    complex gradient the real and the imaginary part are cut, each on its own.
+    Turns the direction (by at most 37.1 degrees for a Gaussian gradient). Inf becomes
+    ``clip_value`` and NaN stays, as in ``torch.nn.utils.clip_grad_value_``, with which it agrees to
+    the bit. Of a complex gradient the real and the imaginary part are cut, each on its own.
 
     Parameters
     ----------
@@ -278,7 +280,7 @@ def rescale_grad_norm_(
     >>> weight.grad
     tensor([0.6000, 0.8000])
     """
-    target = at_least_zero("norm", _number("norm", norm))
+    target = at_least_zero("norm", norm)
     p = order(norm_type)
     gradients = Gradients.of(parameters)
     norms = measure(gradients, p, foreach)
@@ -343,51 +345,3 @@ def _standardized(rows: Tensor) -> Tensor:
     equal = (wide == wide[0]).all()
     standard = torch.where(equal, 0.0, centred / torch.where(equal, 1, deviation))
     return torch.where(largest.isfinite(), standard, wide)
-
-
-def limit_of(name: str, value: float | None) -> float:
-    """Return a limit of 0 or more; ``inf`` for None."""
-    number = math.inf if value is None else _number(name, value)
-    if not number >= 0:
-        raise ValueError(f"{name} must be 0 or more, or None for no limit, got {number:g}")
-    return number
-
-
-def order(norm_type: float) -> float:
-    """Return the order of a norm, above 0."""
-    number = _number("norm_type", norm_type)
-    if not number > 0:
-        raise ValueError(f"norm_type must be above 0, or inf, got {number:g}")
-    return number
-
-
-def _number(name: str, value: float) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
-
-
-def as_returned(gradients: Gradients, norms: Norms) -> Tensor:
-    """Return the total norm in the gradients' own precision, at least float32."""
-    return _narrow(norms.total, _dtype(gradients))
-
-
-def each_as_returned(gradients: Gradients, each: Tensor) -> Tensor:
-    """Return one number for each gradient, likewise."""
-    return _narrow(each, _dtype(gradients))
-
-
-def _dtype(gradients: Gradients) -> torch.dtype:
-    dtype = torch.float32
-    for group in gradients.groups:
-        dtype = torch.promote_types(dtype, group.dtype)
-    return dtype
-
-
-def _narrow(values: Tensor, dtype: torch.dtype) -> Tensor:
-    if values.dtype is dtype:
-        return values
-    largest = torch.finfo(dtype).max
-    # min keeps NaN, and Inf is put back: only a finite norm beyond the range is cut.
-    return torch.where(values.isinf(), values, values.clamp(max=largest)).to(dtype)

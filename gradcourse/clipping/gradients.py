@@ -218,4 +218,4 @@ def parameter_names(module: nn.Module) -> dict[int, str]:
 
 def plain_name(name: str) -> str:
     """Return a name without what ``torch.compile`` puts into it."""
-    return name.replace("_orig_mod.", "")
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")

@@ -16,7 +16,7 @@ __all__ = ["nonfinite_gradients", "raise_if_nonfinite"]
 def nonfinite_gradients(parameters: Parameters) -> list[str]:
     """Return the names of the parameters whose gradient holds a NaN or an Inf.
 
-    Reads the gradients on the host: one device synchronisation.
+    Reads one number for each gradient: the host waits once for each device.
 
     Parameters
     ----------

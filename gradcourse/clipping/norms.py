@@ -12,7 +12,15 @@ from torch.linalg import vector_norm
 from gradcourse.clipping.gradients import Gradients, Group
 from gradcourse.clipping.sharding import add_up
 
-__all__ = ["Norms", "accumulator", "measure", "readable", "scaled_norm"]
+__all__ = [
+    "Norms",
+    "accumulator",
+    "as_returned",
+    "each_as_returned",
+    "measure",
+    "readable",
+    "scaled_norm",
+]
 
 # Rows in which a large tensor's squares are summed up on a CPU. torch adds in float32 there: of
 # fifty million equal elements the norm comes out 3 % wrong in one go, and right to 1e-6 in rows of
@@ -189,3 +197,28 @@ def _widest(parts: list[Tensor]) -> torch.dtype:
     for part in parts[1:]:
         dtype = torch.promote_types(dtype, part.dtype)
     return dtype
+
+
+def as_returned(gradients: Gradients, norms: Norms) -> Tensor:
+    """Return the total norm in the gradients' own precision, at least float32."""
+    return _narrow(norms.total, _dtype(gradients))
+
+
+def each_as_returned(gradients: Gradients, each: Tensor) -> Tensor:
+    """Return one number for each gradient, likewise."""
+    return _narrow(each, _dtype(gradients))
+
+
+def _dtype(gradients: Gradients) -> torch.dtype:
+    dtype = torch.float32
+    for group in gradients.groups:
+        dtype = torch.promote_types(dtype, group.dtype)
+    return dtype
+
+
+def _narrow(values: Tensor, dtype: torch.dtype) -> Tensor:
+    if values.dtype is dtype:
+        return values
+    largest = torch.finfo(dtype).max
+    # min keeps NaN, and Inf is put back: only a finite norm beyond the range is cut.
+    return torch.where(values.isinf(), values, values.clamp(max=largest)).to(dtype)

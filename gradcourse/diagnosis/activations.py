@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gradcourse.checks import between
-from gradcourse.diagnosis.untouched import call, copies, plain_module, plain_path, untouched
+from gradcourse.clipping.gradients import plain_name
+from gradcourse.diagnosis.untouched import call, copies, plain_module, untouched
 
 __all__ = [
     "ACTIVATIONS",
@@ -134,6 +135,21 @@ class ActivationReport:
         ]
         return f"{count} activation{'s' * (count > 1)}, at worst {', '.join(worst)}"
 
+    def __str__(self) -> str:
+        lines = [
+            f"  {record.module or 'the model'} ({record.kind}): {record.dead:.0%} dead, "
+            f"{'-' if record.saturated is None else f'{record.saturated:.0%}'} saturated, "
+            f"{record.overflowing:.0%} overflowing, std {record.std:.3g}"
+            for record in self.records
+        ]
+        return "\n".join([self.summary(), *lines])
+
+    def __iter__(self) -> Iterator[ActivationStatistics]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
     def _worst(self, name: str, share: Callable[[ActivationStatistics], float]) -> str:
         record = max(self.records, key=share)
         where = f" in {record.module!r}" if share(record) else ""
@@ -192,7 +208,7 @@ def activation_statistics(
     """
     flat = 1 - between(0, 1, "saturation", saturation) ** 2
     model = plain_module(model)
-    named = {plain_path(path): module for path, module in model.named_modules()}
+    named = {plain_name(path): module for path, module in model.named_modules()}
     for wanted in modules or ():
         if isinstance(wanted, str) and wanted not in named:
             raise ValueError(f"the model has no module {wanted!r}: it has {', '.join(named)}")

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from gradcourse.checks import at_least
 from gradcourse.clipping.adaptive import AdaptiveClip
-from gradcourse.clipping.functions import as_returned, limit_of, order
 from gradcourse.clipping.gradients import Gradients, plain_name
-from gradcourse.clipping.norms import Norms, measure
+from gradcourse.clipping.limits import limit_of, order
+from gradcourse.clipping.norms import Norms, as_returned, measure
 from gradcourse.clipping.scaling import limit
 from gradcourse.diagnosis.history import History, NonFiniteGradient, Record, read
 from gradcourse.diagnosis.layers import LayerHooks
@@ -99,7 +99,7 @@ class GradMonitor:
         Parameters
         ----------
         max_norm
-            The largest norm that is left, or a limit that learns, such as ``PercentileClip``;
+            The largest norm that is left, or an adaptive limit, such as ``PercentileClip``;
             ``None`` only measures.
         scaler
             A gradient scaler, whose scale is taken out of the gradients first, unless

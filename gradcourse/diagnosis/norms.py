@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from gradcourse.clipping.functions import as_returned, order
 from gradcourse.clipping.gradients import Gradients, Parameters, parameter_names, plain_name
-from gradcourse.clipping.norms import measure, scaled_norm
+from gradcourse.clipping.limits import order
+from gradcourse.clipping.norms import as_returned, measure, scaled_norm
 
 __all__ = ["global_grad_norm", "grad_norms", "layer_grad_norms", "layer_of", "update_ratios"]
 

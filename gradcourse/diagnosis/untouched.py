@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
 
-__all__ = ["call", "copies", "plain_module", "plain_path", "untouched"]
+__all__ = ["call", "copies", "plain_module", "untouched"]
 
 
 def plain_module(model: nn.Module) -> nn.Module:
@@ -27,11 +27,6 @@ def plain_module(model: nn.Module) -> nn.Module:
         raise TypeError("model must not be scripted: pass the module that torch.jit was given")
     original = getattr(model, "_orig_mod", model)
     return original if isinstance(original, nn.Module) else model
-
-
-def plain_path(path: str) -> str:
-    """Return a path without the wrappers of ``torch.compile``."""
-    return ".".join(part for part in path.split(".") if part != "_orig_mod")
 
 
 def call(model: nn.Module, batch: Any) -> Any:

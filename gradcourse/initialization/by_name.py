@@ -46,10 +46,10 @@ def initialize(
           al. 2015);
         - ``"lecun_uniform"``, ``"lecun_normal"``: ``1 / fan_in`` (LeCun et al. 1998);
         - ``"orthogonal"``: orthonormal rows or columns (Saxe et al. 2014); a kernel is flattened
-          to ``(out, in * taps)``, as in torch, which keeps no norm of an image;
+          to ``(out, in * taps)``, as in torch; this does not keep the norm of an image;
         - ``"delta_orthogonal"``: for convolutions, an orthogonal matrix in the centre tap and zeros
           elsewhere (Xiao et al. 2018), which keeps the norm of an image when the stride is 1 and
-          the padding circular; other layers are orthogonal;
+          the padding keeps the image's size; other layers are orthogonal;
         - ``"mean_field"``: normal weights of variance ``weight_variance / fan_in`` and biases of
           ``bias_variance`` (Poole et al. 2016);
         - ``"torch"``: what each module's own ``reset_parameters`` does, for any class that has one.

@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from gradcourse.checks import number
 from gradcourse.initialization.slots import Slot, kind_of, slots_of
 
 __all__ = ["chrono_", "forget_gate_bias_", "update_gate_bias_"]
@@ -56,7 +57,7 @@ def forget_gate_bias_(module: AnyModule, value: float = 1.0) -> AnyModule:
     Notes
     -----
     A positive forget bias was proposed with the forget gate itself (Gers, Schmidhuber & Cummins
-    2000); Jozefowicz, Zaremba & Sutskever (2015) found that 1 closes most of the gap to a GRU.
+    2000); Jozefowicz, Zaremba & Sutskever (2015) found that 1 closes the gap to a GRU.
 
     Examples
     --------
@@ -196,7 +197,7 @@ def _biases(
 
 
 def _finite(value: float) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"value must be a finite number, got {number:g}")
-    return number
+    found = number("value", value)
+    if not math.isfinite(found):
+        raise ValueError(f"value must be a finite number, got {found:g}")
+    return found

@@ -41,6 +41,11 @@ def mean_field_(
     Module
         The same module.
 
+    Raises
+    ------
+    ValueError
+        If a scale is negative or not finite, or the module holds no ``Linear`` layer.
+
     Examples
     --------
     >>> layer = mean_field_(nn.Linear(10_000, 1), weight_scale=2.0)
@@ -49,6 +54,10 @@ def mean_field_(
     """
     for name, scale in (("weight_scale", weight_scale), ("bias_scale", bias_scale)):
         at_least_zero(name, scale)
+    if not any(isinstance(layer, nn.Linear) for layer in module.modules()):
+        raise ValueError(
+            f"{type(module).__name__} holds no Linear layer; initialize() knows others"
+        )
     slots = [slot for slot in slots_of(module) if isinstance(slot.module, nn.Linear)]
     parameters = [(slot, slot.plain()) for slot in slots if slot.name in ("weight", "bias")]
     for slot, parameter in parameters:

@@ -27,8 +27,8 @@ class ReZero(nn.Module):
     """A residual connection that starts as the identity: ``inputs + alpha * branch(inputs)``.
 
     ``alpha`` is one learned number and starts at 0, so that a network of any depth keeps signals
-    and gradients as they are at first. In the first step only ``alpha`` learns (Bachlechner et al.
-    2020).
+    and gradients as they are at first. In the first step the branch does not learn, only ``alpha``
+    (Bachlechner et al. 2020).
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class ReZero(nn.Module):
 
 @torch.no_grad()
 def fixup_(branches: Iterable[nn.Module], head: nn.Module | None = None) -> list[nn.Module]:
-    """Scale residual branches so that one step changes the output as little in a deep network.
+    """Scale residual branches so that a step changes the output no more in a deep network.
 
     In each of ``L`` branches of ``m`` weight layers, the last is set to 0, bias included, and the
     weights of the others are multiplied by ``L ** (-1 / (2 m - 2))``, in place. Every block is then

@@ -138,7 +138,7 @@ def training_step(
         micro-batches, if ``max_norm`` is negative or NaN, or if the optimizer changes parameters
         that are not the model's, or the monitor watches another model.
     TypeError
-        If the optimizer is LBFGS, or the scheduler needs a metric.
+        If the optimizer is LBFGS, the scheduler needs a metric, or the loss is no tensor.
 
     Examples
     --------

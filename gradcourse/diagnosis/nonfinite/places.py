@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from gradcourse.clipping.gradients import plain_name
 from gradcourse.diagnosis.nonfinite.report import Phase
-from gradcourse.diagnosis.untouched import plain_path
 
 __all__ = ["Place", "Places"]
 
@@ -73,7 +73,7 @@ class Places:
         try:
             for name, module in self.model.named_modules():
 
-                def enter(*_: object, path: str = plain_path(name)) -> None:
+                def enter(*_: object, path: str = plain_name(name)) -> None:
                     self._running.append(path)
 
                 handles.append(module.register_forward_pre_hook(enter, prepend=True))
@@ -116,7 +116,7 @@ class Places:
     def _made_at(self, node: Any) -> Place:
         if hasattr(node, "variable"):
             name = self.parameter_names.get(id(node.variable), "")
-            return Place(plain_path(name).rpartition(".")[0], None)
+            return Place(plain_name(name).rpartition(".")[0], None)
         # On a GPU the nodes run in another thread than the one that made them, except those that
         # were made there by reentrant checkpointing, which has a graph task of its own.
         nested = self.in_backward and torch._C._current_graph_task_id() != self._graph_task
