@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +12,6 @@ from torch import Tensor, nn
 from gradcourse.clipping.sharding import Sharding, local_shard
 
 __all__ = ["Gradients", "Parameters", "parameter_names", "plain_name"]
-
-# A model may have hundreds of small gradients: these are read without a Python frame for each.
-GRADIENT = attrgetter("grad")
-KIND = attrgetter("layout", "dtype", "device")
 
 Parameters = Tensor | nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 
@@ -80,7 +75,7 @@ class Gradients:
     def of_list(cls, parameters: list[Tensor], name_of: Callable[[Tensor], str]) -> Gradients:
         """Collect the gradients of parameters that are known to be tensors."""
         owners = parameters
-        found = list(map(GRADIENT, owners))
+        found = [owner.grad for owner in owners]
         tensors = [tensor for tensor in found if tensor is not None]
         if len(tensors) < len(owners):
             owners = [
@@ -100,7 +95,7 @@ class Gradients:
         shardings: dict[int, Sharding] = {}
         complex_places: list[int] = []
         # Most models have plain gradients of one kind, and then nothing is looked at one by one.
-        kinds = set(map(KIND, tensors))
+        kinds = {(tensor.layout, tensor.dtype, tensor.device) for tensor in tensors}
         plain = set(map(type, tensors)) <= {Tensor}
         if not plain or any(
             layout is not torch.strided or dtype.is_complex for layout, dtype, _ in kinds
@@ -115,7 +110,7 @@ class Gradients:
                     tensor = _real_view(owner, tensor)
                     complex_places.append(place)
                 tensors[place] = tensor
-            kinds = set(map(KIND, tensors))
+            kinds = {(tensor.layout, tensor.dtype, tensor.device) for tensor in tensors}
         return cls(
             owners,
             tensors,

@@ -1,8 +1,6 @@
 """Clipping by the common norm: torch's function where that is right, Python floats where not."""
 
-import copy
 import math
-import warnings
 
 import pytest
 import torch
@@ -364,25 +362,3 @@ def test_clipping_twice_is_clipping_once_to_rounding():
     once = parameter.grad.clone()
     clip_grad_norm_(parameter, 1.0)
     torch.testing.assert_close(parameter.grad, once, rtol=1e-6, atol=0)
-
-
-def test_it_can_be_compiled():
-    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2).double())
-    for place, parameter in enumerate(model.parameters()):
-        parameter.grad = normal(*parameter.shape, seed=place, dtype=parameter.dtype)
-    plain = copy.deepcopy(model)
-    for place, parameter in enumerate(plain.parameters()):
-        parameter.grad = normal(*parameter.shape, seed=place, dtype=parameter.dtype)
-
-    def clip(parameters, max_norm):
-        return clip_grad_norm_(parameters, max_norm), clip_grad_value_(parameters, 0.2)
-
-    # The compiler warns of its own affairs, differently in each version.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for max_norm in (1.0, 1e9):
-            norm, _ = torch.compile(clip, backend="eager")(list(model.parameters()), max_norm)
-            expected, _ = clip(list(plain.parameters()), max_norm)
-            torch.testing.assert_close(norm, expected, rtol=1e-6, atol=0)
-            for one, other in zip(model.parameters(), plain.parameters(), strict=True):
-                torch.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=0)
