@@ -81,7 +81,8 @@ def clip_grad_agc_(parameters: Parameters, clip_factor: float = 0.01, eps: float
         if parameter.ndim > 1 and place in gradients.shardings:
             count = add_up(count[None], 1.0, {0: gradients.shardings[place]}, {0})[0]
         clipped.append(count)
-        units += parameter.shape[0] if parameter.ndim > 1 else min(parameter.numel(), 1)
+        if parameter.numel():
+            units += parameter.shape[0] if parameter.ndim > 1 else 1
     if not units:
         return torch.tensor(0.0)
     device = clipped[0].device

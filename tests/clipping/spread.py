@@ -53,15 +53,15 @@ def mesh() -> DeviceMesh:
     return init_device_mesh("cpu", (dist.get_world_size(),), mesh_dim_names=("one",))
 
 
-def spread_and_whole(size=1.0, bad=None):
+def spread_and_whole(size=1.0, bad=None, row=0):
     """The same parameters and gradients twice: spread, with a plain one at the end, and whole."""
     where = mesh()
     whole = filled([nn.Parameter(torch.ones(shape)) for shape in [*SHAPES, (2, 2)]])
     for parameter in whole:
         parameter.grad *= size
     if bad is not None:
-        # In the first row, which the first process holds.
-        whole[0].grad[0, 0] = bad
+        # The first process holds the first row, and another one the last.
+        whole[0].grad[row, 0] = bad
     spread = []
     for place, parameter in enumerate(whole[:-1]):
         placements = [ONE_WAY[place], OTHER_WAY[place]][: where.ndim]
@@ -147,9 +147,10 @@ def what_is_not_finite_in_one_process_leaves_all_as_they_were_in_every_one():
             PercentileClip(0),
             SpikeClip(max_norm=0.5),
         ):
-            spread, whole = spread_and_whole(bad=bad)
-            assert not clip(spread).isfinite()
-            compare(spread, whole, rtol=0)
+            for row in (0, -1):
+                spread, whole = spread_and_whole(bad=bad, row=row)
+                assert not clip(spread).isfinite()
+                compare(spread, whole, rtol=0)
 
 
 def everyone_names_what_is_not_finite_in_one_process():

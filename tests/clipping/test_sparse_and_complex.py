@@ -68,9 +68,14 @@ def bsr(dense):
 SPARSE = [coo, uncoalesced, rows, rows_in_parts, csr, csc, bsr]
 
 
+def weights_of_rows(dtype=torch.float32):
+    """Weights of which each row has another size, and none is zero."""
+    return (torch.arange(1, 7).view(6, 1) / 3).repeat(1, 4).to(dtype)
+
+
 def sparse_parameter(layout, dtype=torch.float32):
     """A parameter with a sparse gradient; torch wants itself compressed if its gradient is."""
-    weight = torch.ones(6, 4, dtype=dtype)
+    weight = weights_of_rows(dtype)
     parameter = nn.Parameter(layout(weight) if layout in (csr, csc, bsr) else weight)
     parameter.grad = layout(matrix_with_holes(dtype))
     return parameter
@@ -98,8 +103,7 @@ def matrix_with_holes(dtype=torch.float32):
 def test_a_sparse_gradient_is_clipped_as_its_dense_twin(name, layout, dtype):
     function = FUNCTIONS[name]
     dense = filled([nn.Parameter(torch.ones(6, 4, dtype=dtype)), nn.Parameter(torch.ones(2))])
-    with torch.no_grad():
-        dense[0].fill_(1)
+    dense[0].data.copy_(weights_of_rows(dtype))
     dense[0].grad = matrix_with_holes(dtype)
     sparse = [sparse_parameter(layout, dtype), *filled([nn.Parameter(torch.ones(2))], seed=1)]
     before = sparse[0].grad.layout
@@ -180,6 +184,13 @@ def test_a_complex_gradient_counts_by_absolute_value_and_is_cut_in_its_parts(nam
     torch.testing.assert_close(real(one.grad), other.grad)
     if not parts:
         torch.testing.assert_close(one.grad.angle(), gradient.angle())
+
+
+def test_a_complex_vector_is_one_unit():
+    parameter = nn.Parameter(torch.tensor([3 + 4j, 0, 12j]))
+    parameter.grad = torch.tensor([0, 60j, 80])
+    assert clip_grad_agc_(parameter, 1.0) == 1
+    assert parameter.grad.abs().tolist() == pytest.approx([0, 13 * 0.6, 13 * 0.8])
 
 
 def test_the_root_mean_square_of_complex_numbers_counts_each_once():
