@@ -155,10 +155,27 @@ def _cpu_norms(tensors: list[Tensor], norm_type: float, foreach: bool | None) ->
     low, high = (float(bound) for bound in each.aminmax())
     if not (_safe(low, norm_type, wide) and _safe(high, norm_type, wide)):
         each = each.to(torch.float64)
-        for place, value in enumerate(each.tolist()):
-            if not _safe(value, norm_type, wide):
-                each[place] = scaled_norm(tensors[place], norm_type)
+        doubtful = [
+            place
+            for place, value in enumerate(each.tolist())
+            if not (_safe(value, norm_type, wide) or (value == 0 and _is_zero(tensors[place])))
+        ]
+        again = [tensors[place] for place in doubtful]
+        if wide is torch.float32:
+            # Squares of float32 fit into float64.
+            norms = _norms(again, norm_type, foreach, torch.float64)
+        else:
+            norms = [scaled_norm(tensor, norm_type) for tensor in again]
+        for place, norm in zip(doubtful, norms, strict=True):
+            each[place] = norm
     return each
+
+
+def _is_zero(tensor: Tensor) -> bool:
+    if not tensor.numel():
+        return True
+    low, high = tensor.aminmax()
+    return float(low) == 0 == float(high)
 
 
 def _norms(

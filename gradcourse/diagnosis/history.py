@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["History", "NonFiniteGradient", "Record", "read"]
+from gradcourse.diagnosis.layers import Noted
+
+__all__ = ["History", "NonFiniteGradient", "Record", "read", "totals"]
 
 # The parameter of a gradient on a step that was not recorded parameter by parameter.
 UNKNOWN = "?"
@@ -34,24 +36,28 @@ class Record:
         The limit of this step.
     scaled
         Whether a gradient scaler was at work, for which an overflow is ordinary.
-    each
-        The norm of each gradient, shape ``(gradients,)``, on the steps that are measured in full.
+    names
+        Of all parameters that the model has.
     places
-        The numbers of their parameters, or None if every parameter has a gradient.
-    layers
-        By path: the norm of the gradient with respect to a layer's output, shape ``()``.
-    units
-        By path: the shares of dead and of saturated units of an activation, shape ``(2,)``.
+        The places in ``names`` of those with a gradient, or None if all have one.
+    each
+        The norm of each gradient, shape ``(gradients,)``, on steps that are recorded in full.
+    noted
+        What the hooks have noted of the layers.
     """
 
     step: int
     norm: Tensor
     max_norm: float | Tensor
     scaled: bool
-    each: Tensor | None
+    names: tuple[str, ...]
     places: tuple[int, ...] | None
-    layers: dict[str, Tensor]
-    units: dict[str, Tensor]
+    each: Tensor | None
+    noted: Noted
+
+    def with_gradient(self) -> tuple[str, ...]:
+        """Return the names of the parameters that have a gradient."""
+        return self.names if self.places is None else tuple(self.names[k] for k in self.places)
 
 
 class NonFiniteGradient(NamedTuple):
@@ -108,69 +114,83 @@ class History:
         return len(self.steps)
 
 
-def read(records: Sequence[Record], names: Sequence[str]) -> History:
-    """Bring records to the host, the numbers of each kind in one transfer."""
-    norm = _numbers([record.norm for record in records])
-    max_norm = np.array([float(record.max_norm) for record in records], dtype=float)
+def read(records: Sequence[Record]) -> History:
+    """Bring records to the host, the numbers of each kind in as few transfers as can be."""
+    norm, max_norm = totals(records)
     full = [record for record in records if record.each is not None]
-    by_parameter = np.full((len(full), len(names)), math.nan)
-    for row, record in zip(by_parameter, full, strict=True):
-        assert record.each is not None
-        row[list(record.places) if record.places is not None else slice(None)] = record.each.cpu()
-    units = {path: _column(full, path) for path in _paths([record.units for record in full])}
+    parameters = _table(
+        [(record.with_gradient(), record.each) for record in full if record.each is not None],
+        known=[name for record in full[:1] for name in record.names],
+    )
+    shares = [record.noted for record in full]
+    dead = _table([(noted.activations, noted.shares[:, 0]) for noted in shares])
     return History(
         steps=np.array([record.step for record in records], dtype=np.int64),
         norm=norm,
         max_norm=max_norm,
         clipped=np.isfinite(norm) & (norm > max_norm),
         measured=np.array([record.step for record in full], dtype=np.int64),
-        nonfinite=tuple(_nonfinite(records, norm, names)),
-        parameters={name: by_parameter[:, place] for place, name in enumerate(names)},
-        layers={
-            path: _numbers([record.layers.get(path, _NOTHING) for record in full])
-            for path in _paths([record.layers for record in full])
-        },
-        dead={path: shares[:, 0] for path, shares in units.items()},
-        saturated={path: shares[:, 1] for path, shares in units.items()},
+        nonfinite=tuple(_nonfinite(records, norm)),
+        parameters=parameters,
+        layers=_table([(noted.layers, noted.norms) for noted in shares]),
+        dead=dead,
+        saturated=_table([(noted.activations, noted.shares[:, 1]) for noted in shares]),
     )
 
 
-def _nonfinite(
-    records: Sequence[Record], norm: Floats, names: Sequence[str]
-) -> Iterator[NonFiniteGradient]:
+def totals(records: Sequence[Record]) -> tuple[Floats, Floats]:
+    """Return the norms before clipping and the limits, each of shape ``(records,)``."""
+    limits = [record.max_norm for record in records]
+    adaptive = np.array([isinstance(limit, Tensor) for limit in limits], dtype=bool)
+    max_norm = np.zeros(len(limits))
+    max_norm[~adaptive] = [limit for limit in limits if not isinstance(limit, Tensor)]
+    max_norm[adaptive] = _numbers([limit for limit in limits if isinstance(limit, Tensor)])
+    return _numbers([record.norm for record in records]), max_norm
+
+
+def _nonfinite(records: Sequence[Record], norm: Floats) -> Iterator[NonFiniteGradient]:
     for record, total in zip(records, norm.tolist(), strict=True):
         if math.isfinite(total):
             continue
         if record.each is None:
             yield NonFiniteGradient(record.step, UNKNOWN, _kind(total))
             continue
-        places = range(len(names)) if record.places is None else record.places
-        for place, value in zip(places, record.each.tolist(), strict=True):
+        for name, value in zip(record.with_gradient(), record.each.tolist(), strict=True):
             if not math.isfinite(value):
-                yield NonFiniteGradient(record.step, names[place], _kind(value))
+                yield NonFiniteGradient(record.step, name, _kind(value))
 
 
 def _kind(norm: float) -> str:
     return "NaN" if math.isnan(norm) else "Inf"
 
 
-_NOTHING = torch.tensor(math.nan)
-
-
-def _column(records: Sequence[Record], path: str) -> Floats:
-    shares = [record.units.get(path, _NOTHING.expand(2)) for record in records]
-    return (
-        torch.stack([share.to(shares[0].device, torch.float64) for share in shares]).cpu().numpy()
-    )
+def _table(
+    rows: Sequence[tuple[tuple[str, ...], Tensor]], known: Sequence[str] = ()
+) -> dict[str, Floats]:
+    """Return the column of each name; NaN in rows that do not have it."""
+    columns: dict[str, int] = {}
+    for name in known:
+        columns.setdefault(name, len(columns))
+    # Nearly always all rows have the same names: rows alike are read in one transfer.
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for place, (names, _) in enumerate(rows):
+        alike.setdefault(names, []).append(place)
+    for names in alike:
+        for name in names:
+            columns.setdefault(name, len(columns))
+    table = np.full((len(columns), len(rows)), math.nan)
+    for names, places in alike.items():
+        if names:
+            values = _numbers([rows[place][1] for place in places])
+            table[np.ix_([columns[name] for name in names], places)] = values.T
+    return dict(zip(columns, table, strict=True))
 
 
 def _numbers(values: Sequence[Tensor]) -> Floats:
     if not values:
         return np.zeros(0)
-    device = values[0].device
-    wide = torch.stack([value.to(device) for value in values]).cpu()
-    return wide.to(torch.float64).numpy()
-
-
-def _paths(mappings: Sequence[dict[str, Tensor]]) -> list[str]:
-    return list(dict.fromkeys(path for mapping in mappings for path in mapping))
+    device, dtype = values[0].device, torch.float64
+    if device.type == "mps":
+        dtype = torch.float32
+    stacked = torch.stack([value.to(device, dtype) for value in values]).cpu()
+    return stacked.to(torch.float64).numpy()

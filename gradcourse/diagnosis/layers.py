@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 from torch.utils.hooks import RemovableHandle
 
 from gradcourse.clipping.norms import accumulator, scaled_norm
@@ -19,15 +20,40 @@ from gradcourse.diagnosis.activations import (
     saturated_share,
 )
 
-__all__ = ["LayerHooks"]
+__all__ = ["NOTHING", "LayerHooks", "Noted"]
 
 Note = Callable[[str, nn.Module, Any], None]
+
+
+class Noted(NamedTuple):
+    """What was noted in one step, each kind in one tensor.
+
+    Attributes
+    ----------
+    layers
+        Paths of the layers, in the order of the forward pass.
+    norms
+        The norm of the gradient with respect to the output of each, shape ``(layers,)``.
+    activations
+        Paths of the activations.
+    shares
+        Their shares of dead units and of saturated values, shape ``(activations, 2)``.
+    """
+
+    layers: tuple[str, ...]
+    norms: Tensor
+    activations: tuple[str, ...]
+    shares: Tensor
+
+
+NOTHING = Noted((), torch.zeros(0), (), torch.zeros(0, 2))
 
 
 class LayerHooks:
     """Notes the gradient with respect to each layer's output, and the units of each activation.
 
-    A layer is a module that itself owns a weight with two dimensions or more.
+    A layer is a module that itself owns a weight with two dimensions or more. Of several calls of
+    one layer, the gradients count as one vector; of several calls of one activation, the worst.
 
     Parameters
     ----------
@@ -40,19 +66,25 @@ class LayerHooks:
     def __init__(self, model: nn.Module, due: Callable[[], bool]) -> None:
         self._model = model
         self._due = due
+        self._blocks = 0
         self._handles: list[RemovableHandle] = []
         self._order: dict[str, None] = {}
-        self._gradients: dict[str, list[Tensor]] = {}
-        self._units: dict[str, list[Tensor]] = {}
+        self._gradients: dict[str, Tensor] = {}
+        self._shares: dict[str, Tensor] = {}
         self._passed: nn.Module | None = None
-        self._ends: list[str] = []
+        # Activations that no layer has followed yet, and their shares before the last call.
+        self._ends: dict[str, Tensor] = {}
 
     def attach(self) -> None:
-        """Put the hooks in place, once."""
-        self.detach()
+        """Put the hooks in place; those of nested blocks once."""
+        self._blocks += 1
+        if self._blocks > 1:
+            return
         for path, module in self._model.named_modules():
+            if isinstance(module, ParametrizationList):
+                continue
             notes: list[Note] = []
-            if any(weight.ndim > 1 for weight in module.parameters(recurse=False)):
+            if _owns_matrix(module):
                 notes.append(self.note_layer)
             if isinstance(module, UNIT_LAYERS):
                 notes.append(self.note_passing)
@@ -63,32 +95,38 @@ class LayerHooks:
         self._handles.append(self._model.register_forward_hook(_Hook(self.note_end, "")))
 
     def detach(self) -> None:
-        """Take the hooks away."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self.take()
+        """Take the hooks away at the end of the outermost block."""
+        self._blocks -= 1
+        if not self._blocks:
+            for handle in self._handles:
+                handle.remove()
+            self._handles.clear()
+            self._forget()
 
-    def take(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def take(self) -> Noted:
         """Return what was noted since the last time, and forget it."""
-        layers = {
-            path: scaled_norm(torch.stack(self._gradients[path]), 2.0)
-            for path in self._order
-            if path in self._gradients
-        }
-        units = {path: torch.stack(shares).mean(0) for path, shares in self._units.items()}
-        self._order, self._gradients, self._units = {}, {}, {}
-        self._passed = None
-        self._ends = []
-        return layers, units
+        # A model may be entered by another method than forward, which has no hook.
+        self.note_end("", self._model, None)
+        noted = NOTHING
+        layers = tuple(path for path in self._order if path in self._gradients)
+        if layers:
+            norms = torch.stack([self._gradients[path] for path in layers])
+            noted = noted._replace(layers=layers, norms=norms)
+        if self._shares:
+            shares = torch.stack(list(self._shares.values()))
+            noted = noted._replace(activations=tuple(self._shares), shares=shares)
+        self._forget()
+        return noted
 
     def note_layer(self, path: str, _module: nn.Module, output: Any) -> None:
         """Note, on its way back, the gradient with respect to what a layer has put out."""
+        # Also without gradients: a checkpointed forward pass comes first, in the right order.
+        self._order.setdefault(path)
         outputs = real_values(output)
-        if outputs is not None and outputs.requires_grad and self._due():
-            self._order.setdefault(path)
-            # On the tensor and not on the module: a module's backward hooks change the graph.
-            outputs.register_hook(partial(self._note_gradient, path))  # type: ignore[no-untyped-call]
+        if outputs is None or not outputs.requires_grad or outputs.is_leaf or not self._due():
+            return
+        # On the tensor and not on the module: a module's backward hooks change the graph.
+        outputs.register_hook(partial(self._note_gradient, path))  # type: ignore[no-untyped-call]
 
     def note_passing(self, _path: str, module: nn.Module, _output: Any) -> None:
         """Note the layer that values have passed last: it tells what their units are."""
@@ -96,7 +134,7 @@ class LayerHooks:
         self._ends.clear()
 
     def note_units(self, path: str, module: nn.Module, output: Any) -> None:
-        """Note the shares of an activation's units that are dead and saturated."""
+        """Note the shares of an activation's units that are dead and of values saturated."""
         values = real_values(output)
         if values is None or not torch.is_grad_enabled() or not self._due():
             return
@@ -104,17 +142,31 @@ class LayerHooks:
         dead = dead_units(values, self._passed).float().mean()
         saturated = saturated_share(module, values)
         shares = torch.stack([dead, torch.zeros_like(dead) if saturated is None else saturated])
-        self._units.setdefault(path, []).append(shares)
-        self._ends.append(path)
+        self._ends[path] = self._shares.get(path, torch.zeros_like(shares))
+        self._shares[path] = torch.maximum(self._ends[path], shares)
 
     def note_end(self, _path: str, _module: nn.Module, _output: Any) -> None:
         """Forget how saturated the model's output is: that of a sure classifier is."""
-        for path in self._ends:
-            self._units[path][-1][1] = 0
+        for path, before in self._ends.items():
+            self._shares[path] = torch.stack([self._shares[path][0], before[1]])
         self._ends.clear()
 
     def _note_gradient(self, path: str, gradient: Tensor) -> None:
-        self._gradients.setdefault(path, []).append(_norm(gradient))
+        if torch.is_grad_enabled():
+            # With create_graph the gradient is a part of the loss and not yet one of a step.
+            return
+        norm, before = _norm(gradient), self._gradients.get(path)
+        self._gradients[path] = norm if before is None else torch.hypot(before, norm)
+
+    def _forget(self) -> None:
+        for own in (self._order, self._gradients, self._shares, self._ends):
+            own.clear()
+        self._passed = None
+
+
+def _owns_matrix(module: nn.Module) -> bool:
+    weights = module.parameters(recurse=False)
+    return is_parametrized(module) or any(weight.ndim > 1 for weight in weights)
 
 
 def _norm(gradient: Tensor) -> Tensor:
@@ -135,11 +187,17 @@ class _Hook:
 
     def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> None:
         # Inside of a compiled graph there are no layers any more, only what they were fused into.
-        if not torch.compiler.is_compiling():
+        # And what torch.func has wrapped must not be kept.
+        if not (torch.compiler.is_compiling() or _wrapped(output)):
             self._note(self._path, module, output)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _inert, ()
+
+
+def _wrapped(output: Any) -> bool:
+    values = real_values(output)
+    return values is not None and torch._C._functorch.is_functorch_wrapped_tensor(values)
 
 
 def _inert() -> Callable[..., None]:

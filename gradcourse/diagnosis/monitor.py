@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from itertools import islice
+from collections.abc import Sequence
+from itertools import chain, islice
+from operator import methodcaller
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from gradcourse.checks import at_least
 from gradcourse.clipping.adaptive import AdaptiveClip
@@ -18,8 +21,8 @@ from gradcourse.clipping.gradients import Gradients, plain_name
 from gradcourse.clipping.limits import limit_of, order
 from gradcourse.clipping.norms import Norms, as_returned, measure
 from gradcourse.clipping.scaling import limit
-from gradcourse.diagnosis.history import History, NonFiniteGradient, Record, read
-from gradcourse.diagnosis.layers import LayerHooks
+from gradcourse.diagnosis.history import History, NonFiniteGradient, Record, read, totals
+from gradcourse.diagnosis.layers import LayerHooks, Noted
 from gradcourse.diagnosis.untouched import plain_module
 from gradcourse.diagnosis.verdict import Diagnosis, judge
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["GradMonitor"]
+
+VALUES = methodcaller("values")
 
 
 class GradMonitor:
@@ -38,8 +43,9 @@ class GradMonitor:
 
     As a context manager it also watches the layers: the gradient with respect to each layer's
     output, which shows a vanishing gradient where the weights' gradients hide it, and the dead and
-    saturated units of each activation. Its hooks are gone at the end of the block. In a compiled
-    model no layers are watched; the parameters are.
+    saturated units of each activation. Its hooks are gone at the end of the block. Backward passes
+    since the last step add up, as gradients do. What it cannot see: the layers of a compiled model,
+    functions such as ``torch.relu``, and the steps in time inside of a recurrent layer.
 
     Parameters
     ----------
@@ -92,7 +98,7 @@ class GradMonitor:
         self,
         max_norm: float | AdaptiveClip | None = None,
         scaler: torch.amp.GradScaler | None = None,
-        optimizer: torch.optim.Optimizer | None = None,
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
     ) -> Tensor:
         """Unscale, measure, record and clip the gradients as they are now.
 
@@ -105,7 +111,8 @@ class GradMonitor:
             A gradient scaler, whose scale is taken out of the gradients first, unless
             ``scaler.unscale_(optimizer)`` has done so since the last update.
         optimizer
-            The optimizer whose gradients the scaler scales; needed with a scaler.
+            The optimizer of all gradients that the scaler has scaled, or several; needed with a
+            scaler.
 
         Returns
         -------
@@ -115,19 +122,29 @@ class GradMonitor:
         Raises
         ------
         ValueError
-            If ``max_norm`` is negative or NaN, or a scaler comes without its optimizer.
+            If ``max_norm`` is negative or NaN, a scaler comes without the optimizers of all
+            gradients, or an adaptive limit learns from norms of another order.
         """
         learner = max_norm if isinstance(max_norm, AdaptiveClip) else None
         cap: float | Tensor = math.inf
         if not isinstance(max_norm, AdaptiveClip):
             cap = limit_of("max_norm", max_norm)
-        if scaler is not None:
-            _unscale(scaler, optimizer)
+        elif max_norm.norm_type != self.norm_type:
+            raise ValueError(
+                f"the monitor measures norms of order {self.norm_type:g}, and the adaptive limit "
+                f"learns from those of order {max_norm.norm_type:g}"
+            )
         gradients = self._gradients()
+        scaled = scaler is not None and scaler.is_enabled()
+        noted = self._hooks.take()
+        if scaler is not None:
+            if scaled and noted.layers:
+                noted = noted._replace(norms=noted.norms / scaler.get_scale())
+            _unscale(scaler, optimizer, gradients)
         norms = measure(gradients, self.norm_type)
         if learner is not None and len(gradients):
             cap = learner.observe(norms.total)
-        self._record(gradients, norms, cap, scaler is not None and scaler.is_enabled())
+        self._record(gradients, norms, cap, scaled, noted)
         if learner is not None or cap < math.inf:
             limit(gradients, norms, cap, None)
         return as_returned(gradients, norms)
@@ -136,7 +153,7 @@ class GradMonitor:
     def history(self) -> History:
         """What was recorded, as arrays. Reading it makes an accelerator's host wait."""
         if self._history is None:
-            self._history = read(self._records, self._names)
+            self._history = read(self._records)
         return self._history
 
     def clip_rate(self, window: int | None = None) -> float:
@@ -144,9 +161,10 @@ class GradMonitor:
 
         A step whose norm was not finite was not clipped, and is not counted. NaN if there is none.
         """
-        seen = self.history if window is None else read(self._latest(window), self._names)
-        finite = np.isfinite(seen.norm)
-        return float(seen.clipped[finite].mean()) if finite.any() else math.nan
+        seen = self._records if window is None else self._latest(window)
+        norm, max_norm = totals(seen)
+        finite = np.isfinite(norm)
+        return float((norm > max_norm)[finite].mean()) if finite.any() else math.nan
 
     def latest(self) -> dict[str, float]:
         """Return the numbers of the last step, for a logger; only that step is read.
@@ -156,7 +174,7 @@ class GradMonitor:
         """
         if not self._records:
             return {}
-        last = read(self._latest(1), self._names)
+        last = read(self._latest(1))
         numbers = {
             "grad_norm": float(last.norm[0]),
             "max_norm": float(last.max_norm[0]),
@@ -180,8 +198,12 @@ class GradMonitor:
         monitor was used as a context manager, and of their parameters' gradients if not.
         """
         recent = self._latest(window)
+        if all(record.each is None for record in recent):
+            # Steps may be recorded in full more rarely than once in a window.
+            full = (record for record in reversed(self._records) if record.each is not None)
+            recent = [*islice(full, 1), *recent]
         scaled = np.array([record.scaled for record in recent], dtype=bool)
-        return judge(read(recent, self._names), scaled)
+        return judge(read(recent), scaled)
 
     def plot(self) -> Figure:
         """Draw the norm over the steps and its profile over the layers; return the figure."""
@@ -230,27 +252,32 @@ class GradMonitor:
         named = dict(self.model.named_parameters())
         self._parameters: list[Tensor] = list(named.values())
         self._names = tuple(map(plain_name, named))
+        self._held = [
+            own for module in self.model.modules() for own in (module._parameters, module._modules)
+        ]
+        self._seen = self._fingerprint()
+
+    def _fingerprint(self) -> list[int]:
+        """Return what changes when a parameter or a module is replaced, added or taken away."""
+        return list(map(id, chain.from_iterable(map(VALUES, self._held))))
 
     def _gradients(self) -> Gradients:
-        gradients = Gradients.of_list(self._parameters, self._name_of)
-        if not len(gradients):
-            # Wrapping a model, as sharding does, may have put other parameters in their place.
+        if self._fingerprint() != self._seen:
             self._list_parameters()
-            gradients = Gradients.of_list(self._parameters, self._name_of)
-        return gradients
+        return Gradients.of_list(self._parameters, self._name_of)
 
     def _record(
-        self, gradients: Gradients, norms: Norms, cap: float | Tensor, scaled: bool
+        self, gradients: Gradients, norms: Norms, cap: float | Tensor, scaled: bool, noted: Noted
     ) -> None:
-        layers, units = self._hooks.take()
         each = places = None
-        if self._due():
+        # On a CPU the number is known, and a step that went wrong is worth recording in full.
+        if self._due() or not math.isfinite(norms.value or 0.0):
             each = norms.each
             if len(gradients) < len(self._parameters):
                 number = {id(owner): place for place, owner in enumerate(self._parameters)}
                 places = tuple(number[id(owner)] for owner in gradients.parameters)
         self._records.append(
-            Record(self.steps, norms.total, cap, scaled, each, places, layers, units)
+            Record(self.steps, norms.total, cap, scaled, self._names, places, each, noted)
         )
         self._history = None
         self.steps += 1
@@ -263,14 +290,26 @@ class GradMonitor:
         )
 
 
-def _unscale(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer | None) -> None:
-    if optimizer is None:
-        raise ValueError(
-            "a scaler needs the optimizer whose gradients it scales: step(optimizer=...)"
-        )
-    try:
-        scaler.unscale_(optimizer)
-    except RuntimeError as error:
-        # torch keeps no public record of whether this was done already; its complaint says so.
-        if "already been called" not in str(error):
-            raise
+def _unscale(
+    scaler: torch.amp.GradScaler,
+    optimizer: Optimizer | Sequence[Optimizer] | None,
+    gradients: Gradients,
+) -> None:
+    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
+    if not optimizers:
+        raise ValueError("a scaler needs the optimizer whose gradients it scales: step(optimizer=)")
+    groups = [group for one in optimizers for group in one.param_groups]
+    reached = {id(parameter) for group in groups for parameter in group["params"]}
+    for place, parameter in enumerate(gradients.parameters):
+        if id(parameter) not in reached:
+            raise ValueError(
+                f"{gradients.name_of(place)} has a scaled gradient, but no optimizer given here: "
+                "give its optimizer as well, or freeze it with requires_grad_(False)"
+            )
+    for one in optimizers:
+        try:
+            scaler.unscale_(one)
+        except RuntimeError as error:
+            # torch keeps no public record of whether this was done already; its complaint says so.
+            if "already been called" not in str(error):
+                raise

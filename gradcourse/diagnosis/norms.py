@@ -93,7 +93,8 @@ def layer_grad_norms(module: nn.Module, norm_type: float = 2.0) -> dict[str, flo
 
 def layer_of(parameter_name: str) -> str:
     """Return the path of the module that owns a parameter; of the root's own ones, their names."""
-    return parameter_name.rpartition(".")[0] or parameter_name
+    owner = parameter_name.partition(".parametrizations.")[0]
+    return (owner if owner != parameter_name else owner.rpartition(".")[0]) or parameter_name
 
 
 @contextmanager

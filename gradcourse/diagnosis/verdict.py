@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -153,11 +154,17 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
         return verdict("non-finite", reason, _first_bad(history))
     levels = np.array(list(profile.values()))
     paths = list(profile)
-    change = levels[0] - levels[-1] if len(levels) else 0.0
-    back = levels[::-1] - levels[-1] if len(levels) else levels
-    if change >= DECADES:
-        begins = paths[::-1][int(np.argmax(back >= BEGINS))]
-        return verdict("exploding", _across(profile, quantity, "grows"), begins)
+    if len(levels) > 1:
+        # A model may end in several heads, and one that is solved has hardly a gradient left.
+        ends = levels[-min(3, len(levels) // 2) :]
+        loudest = len(levels) - 1 - int(np.argmax(ends[::-1]))
+        won = levels[0] - levels[loudest]
+        if won >= DECADES:
+            begins = _first(paths[: loudest + 1], levels[: loudest + 1] - levels[loudest] >= BEGINS)
+            reason = (
+                f"{quantity} grows by {won:.1f} decades from {paths[loudest]} back to {paths[0]}"
+            )
+            return verdict("exploding", reason, begins)
     units: tuple[tuple[Verdict, dict[str, Floats], float], ...] = (
         ("dead", history.dead, DEAD),
         ("saturated", history.saturated, SATURATED),
@@ -175,12 +182,23 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
         norm, step = history.norm[~bad][place], history.steps[~bad][place]
         reason = f"the norm reaches {norm:.2g} at step {step}, after a median of {before:.2g}"
         return verdict("exploding", reason, _loudest(history))
-    if change <= -DECADES:
-        begins = paths[::-1][int(np.argmax(back <= -BEGINS))]
-        return verdict("vanishing", _across(profile, quantity, "falls"), begins)
+    if len(levels) > 1 and levels[0] - levels[-1] <= -DECADES:
+        begins = _first(paths, levels - levels[-1] <= -BEGINS)
+        if levels[0] > math.log10(FLOOR):
+            return verdict("vanishing", _across(profile, quantity, "falls"), begins)
+        reason = f"{quantity} is exactly zero from {_first(paths, levels == levels[0])} back: "
+        return verdict("vanishing", reason + "dead units, or a graph that was cut", begins)
     if not history.norm[~bad].any():
         return verdict("vanishing", "every gradient is exactly zero", paths[-1] if paths else "")
-    return verdict("healthy", _across(profile, quantity, "keeps"), "")
+    reason = _across(profile, quantity, "keeps")
+    if not history.layers:
+        reason += "; the layers themselves were not watched"
+    return verdict("healthy", reason, "")
+
+
+def _first(paths: list[str], found: NDArray[np.bool_]) -> str:
+    """Return the path of the last place found, which the gradient comes to first."""
+    return paths[int(np.flatnonzero(found)[-1])]
 
 
 def _spike(norms: Floats) -> tuple[int, float] | None:
@@ -211,6 +229,8 @@ def _levels(layers: dict[str, Floats]) -> dict[str, float]:
     levels = {}
     for path, norms in layers.items():
         finite = norms[np.isfinite(norms)]
+        # Behind a head that starts at zero the first gradient is zero, and not the next.
+        finite = finite[finite > 0] if finite.any() else finite
         if len(finite):
             levels[path] = float(np.median(np.log10(np.maximum(finite, FLOOR))))
     return levels

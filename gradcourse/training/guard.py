@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from weakref import WeakKeyDictionary
 
-from torch import nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from gradcourse.checks import at_least
@@ -97,9 +97,9 @@ def describe_loss(losses: list[float]) -> str:
     return "the loss is Inf"
 
 
-def describe_gradients(model: nn.Module) -> str:
+def describe_gradients(parameters: dict[str, Tensor]) -> str:
     """Name the first parameters whose gradients are not finite, and in what way."""
-    gradients = Gradients.of(model)
+    gradients = Gradients.of(parameters.items())
     said = []
     for place, tensor in enumerate(gradients.tensors):
         found = {"NaN": tensor.isnan().any(), "Inf": tensor.isinf().any()}

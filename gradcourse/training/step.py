@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from gradcourse.checks import more_than_zero
 from gradcourse.clipping import clip_grad_norm_
 from gradcourse.clipping.adaptive import AdaptiveClip
+from gradcourse.clipping.gradients import plain_name
 from gradcourse.training.guard import StepGuard, describe_gradients, describe_loss, guard_of
 from gradcourse.training.losses import checked_loss
 
@@ -69,7 +70,7 @@ def training_step(
     loss_fn: Callable[[Any, Any], Tensor],
     batch: Any = None,
     *,
-    micro_batches: Sequence[Any] | None = None,
+    micro_batches: Iterable[Any] | None = None,
     weights: Sequence[float] | None = None,
     max_norm: float | AdaptiveClip | None = None,
     autocast: torch.dtype | None = None,
@@ -85,6 +86,8 @@ def training_step(
     gradient is NaN or Inf the step is skipped: parameters, optimizer and scheduler stay as they
     were, to the bit, and the gradients are cleared. What the forward pass itself writes, such as
     the running averages of BatchNorm, is not taken back.
+
+    Only the gradients that the optimizer uses are measured, clipped and guarded.
 
     Skipped steps are counted by the guard, which raises when there are too many in a row. With a
     scaler, gradients that are not finite at a loss scale above 1 are its ordinary search for a
@@ -157,7 +160,7 @@ def training_step(
     _refuse_unfit(optimizer, scheduler, max_norm)
     parameters = _parameters(model, optimizer, monitor)
     parts, shares = _parts(batch, micro_batches, weights)
-    forward = _autocast(parameters[0].device, autocast)
+    forward = _autocast(next(iter(parameters.values())).device, autocast)
     guard = guard_of(optimizer) if guard is None else guard
     scale = 1.0 if scaler is None else scaler.get_scale()
     learning_rate = float(optimizer.param_groups[0]["lr"])
@@ -172,7 +175,11 @@ def training_step(
         (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
     _refuse_untouched(optimizer)
 
-    before, after = _measure_and_clip(parameters, optimizer, max_norm, scaler, monitor)
+    if monitor is not None:
+        _refuse_strays(model, parameters)
+    before, after = _measure_and_clip(
+        list(parameters.values()), optimizer, max_norm, scaler, monitor
+    )
     total = torch.stack(losses).sum()
     numbers = torch.stack([number.to(total.device) for number in (total, before, after)])
     mean_loss, norm, norm_left = numbers.tolist()
@@ -191,11 +198,12 @@ def training_step(
             scheduler.step()
         return StepRecord(mean_loss, norm, norm_left < norm, False, "", scale, learning_rate)
 
-    searching = math.isfinite(mean_loss) and scale > 1
+    backs_off = scaler is not None and scale > 1 and scaler.get_scale() < scale
+    searching = math.isfinite(mean_loss) and backs_off
     if searching:
-        reason = f"overflow at loss scale {scale:g}, {describe_gradients(model)}"
+        reason = f"overflow at loss scale {scale:g}, {describe_gradients(parameters)}"
     elif math.isfinite(mean_loss):
-        reason = describe_gradients(model)
+        reason = describe_gradients(parameters)
     else:
         reason = describe_loss(torch.stack(losses).tolist())
     model.zero_grad()
@@ -204,7 +212,7 @@ def training_step(
 
 
 def _measure_and_clip(
-    parameters: list[nn.Parameter],
+    parameters: list[Tensor],
     optimizer: Optimizer,
     max_norm: float | AdaptiveClip | None,
     scaler: torch.amp.GradScaler | None,
@@ -228,7 +236,7 @@ def _measure_and_clip(
 
 
 def _parts(
-    batch: Any, micro_batches: Sequence[Any] | None, weights: Sequence[float] | None
+    batch: Any, micro_batches: Iterable[Any] | None, weights: Sequence[float] | None
 ) -> tuple[Sequence[Any], list[float]]:
     """Return what the loss is computed on, and each part's share of it."""
     if micro_batches is None:
@@ -237,7 +245,8 @@ def _parts(
         return [batch], [1.0]
     if batch is not None:
         raise ValueError("give either a batch or micro_batches, not both")
-    if len(micro_batches) == 0:
+    micro_batches = list(micro_batches)
+    if not micro_batches:
         raise ValueError("micro_batches must hold one or more, got none")
     if weights is None:
         return micro_batches, [1 / len(micro_batches)] * len(micro_batches)
@@ -262,17 +271,29 @@ def _autocast(
 
 def _parameters(
     model: nn.Module, optimizer: Optimizer, monitor: GradMonitor | None
-) -> list[nn.Parameter]:
-    parameters = list(model.parameters())
-    held = {id(parameter) for parameter in parameters}
-    if not all(id(parameter) in held for parameter in _updated(optimizer)):
+) -> dict[str, Tensor]:
+    """Return the parameters that the optimizer changes, by name."""
+    named = dict(model.named_parameters())
+    held = set(map(id, named.values()))
+    updated = set(map(id, _updated(optimizer)))
+    if not updated <= held:
         raise ValueError(
             "the optimizer changes parameters that are not the model's and would be neither "
             "clipped nor guarded; hand in a module that holds them all"
         )
-    if monitor is not None and next(monitor.model.parameters(), None) is not parameters[0]:
+    if monitor is not None and set(map(id, monitor.model.parameters())) != held:
         raise ValueError("the monitor watches another model")
-    return parameters
+    return {plain_name(name): p for name, p in named.items() if id(p) in updated}
+
+
+def _refuse_strays(model: nn.Module, parameters: dict[str, Tensor]) -> None:
+    updated = set(map(id, parameters.values()))
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and id(parameter) not in updated:
+            raise ValueError(
+                f"{plain_name(name)} has a gradient, by which the monitor would clip, but the "
+                "optimizer does not change it: freeze it with requires_grad_(False)"
+            )
 
 
 def _updated(optimizer: Optimizer) -> Iterator[Tensor]:

@@ -191,11 +191,34 @@ def test_on_other_steps_than_every_only_the_total_is_kept() -> None:
             monitor.step()
     history = monitor.history
     assert len(history) == 7
-    assert history.measured.tolist() == [0, 3, 6]
+    # The step that went wrong is recorded in full: on a CPU that costs nothing.
+    assert history.measured.tolist() == [0, 3, 4, 6]
     assert all(
-        len(norms) == 3 for norms in (*history.parameters.values(), *history.layers.values())
+        len(norms) == 4 for norms in (*history.parameters.values(), *history.layers.values())
     )
-    assert [tuple(found) for found in monitor.nonfinite()] == [(4, "?", "NaN")]
+    assert {found.step for found in monitor.nonfinite()} == {4}
+    assert len(monitor.nonfinite()) == len(list(model.parameters()))
+
+
+def test_on_an_accelerator_a_bad_step_between_has_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradcourse.clipping.norms.readable", lambda _: False)
+    model = network()
+    monitor = GradMonitor(model, every=3)
+    for step in range(4):
+        backward(model, scale=math.nan if step == 1 else 1.0)
+        monitor.step()
+    assert [tuple(found) for found in monitor.nonfinite()] == [(1, "?", "NaN")]
+    assert monitor.history.measured.tolist() == [0, 3]
+
+
+def test_a_window_without_a_full_record_is_judged_by_the_last_one() -> None:
+    torch.manual_seed(0)
+    model = MLP(6, 8, 12, 2, activation="sigmoid")
+    with GradMonitor(model, every=50) as monitor:
+        for _ in range(20):
+            backward(model)
+            monitor.step()
+    assert monitor.diagnose(window=5).verdict == "vanishing"
 
 
 def test_only_the_latest_steps_are_kept() -> None:
@@ -462,9 +485,11 @@ def test_no_hook_is_left_behind() -> None:
     before = hooks(model)
     with GradMonitor(model) as monitor:
         assert hooks(model) != before
+        inside = hooks(model)
         with monitor:
             pass
-        assert hooks(model) == before
+        assert hooks(model) == inside
+    assert hooks(model) == before
     with pytest.raises(ZeroDivisionError), monitor:
         raise ZeroDivisionError
     assert hooks(model) == before
@@ -478,6 +503,9 @@ def test_entering_twice_does_not_note_twice() -> None:
     monitor.__enter__()
     assert hooks(model) == once
     monitor.__exit__(None, None, None)
+    assert hooks(model) == once
+    monitor.__exit__(None, None, None)
+    assert hooks(model) == hooks(network())
 
 
 def test_without_the_block_no_hook_is_ever_put_there() -> None:
@@ -555,6 +583,153 @@ def test_a_tied_weight_is_one_parameter() -> None:
     torch.testing.assert_close(monitor.step(float(total) / 2), total)
     assert list(monitor.history.parameters) == ["0.weight", "0.bias", "2.bias"]
     torch.testing.assert_close(torch.nn.utils.get_total_norm(gradients(model)), total / 2)
+
+
+def test_a_head_that_was_replaced_is_measured_and_clipped() -> None:
+    model = network()
+    monitor = GradMonitor(model)
+    backward(model)
+    before = float(monitor.step())
+    model[6] = nn.Linear(8, 2)
+    model[6].scale = nn.Parameter(torch.ones(1))
+    backward(model)
+    total = torch.nn.utils.get_total_norm(gradients(model))
+    torch.testing.assert_close(monitor.step(0.01), total)
+    assert float(torch.nn.utils.get_total_norm(gradients(model))) == pytest.approx(0.01)
+    assert monitor.history.norm.tolist() == pytest.approx([before, float(total)])
+    assert len(monitor.history.parameters["6.weight"]) == 2
+    assert np.isnan(monitor.history.parameters["6.weight"]).sum() == 0
+
+
+def test_two_optimizers_and_none_forgotten_under_a_scaler() -> None:
+    model = network()
+    first = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    rest = torch.optim.SGD(list(model.parameters())[2:], lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    inputs = torch.randn(10, 6, generator=torch.Generator().manual_seed(1))
+    scaler.scale(model(inputs).square().sum()).backward()  # type: ignore[no-untyped-call]
+    scaled = gradients(model)
+    with pytest.raises(ValueError, match=r"^2\.weight has a scaled gradient, but no optimizer"):
+        GradMonitor(model).step(1.0, scaler, first)
+    assert all(torch.equal(old, new) for old, new in zip(scaled, gradients(model), strict=True))
+    norm = GradMonitor(model).step(None, scaler, [first, rest])
+    torch.testing.assert_close(norm, torch.nn.utils.get_total_norm(scaled) / 1024)
+
+
+def test_an_adaptive_limit_that_learns_from_other_norms_is_refused() -> None:
+    monitor = GradMonitor(network())
+    with pytest.raises(ValueError, match=r"norms of order 2, and the adaptive limit .* order inf"):
+        monitor.step(PercentileClip(norm_type=math.inf))
+
+
+class Prompt(nn.Module):
+    """Puts out its own parameter, which stays a leaf of the graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.ones(3, 6))
+
+    def forward(self) -> Tensor:
+        return self.vectors
+
+
+def test_a_parameter_that_is_put_out_gets_no_hook() -> None:
+    prompt = Prompt()
+    with GradMonitor(prompt) as monitor:
+        prompt().sum().backward()
+        monitor.step()
+        assert not prompt.vectors._backward_hooks
+    assert monitor.history.layers == {}
+
+
+def test_a_gradient_that_is_part_of_the_loss_is_not_a_layer_s() -> None:
+    model = network()
+    inputs = torch.randn(10, 6, requires_grad=True)
+    with GradMonitor(model) as monitor:
+        model(inputs).sum().backward()
+        monitor.step()
+        model.zero_grad()
+        output = model(inputs).sum()
+        torch.autograd.grad(output, inputs, create_graph=True)
+        output.backward()
+        monitor.step()
+    for norms in monitor.history.layers.values():
+        assert norms[0] == pytest.approx(norms[1])
+
+
+def test_what_torch_func_wraps_is_not_kept() -> None:
+    model = network()
+    parameters = dict(model.named_parameters())
+
+    def loss(sample: Tensor) -> Tensor:
+        output: Tensor = torch.func.functional_call(model, parameters, (sample,))
+        return output.sum()
+
+    with GradMonitor(model) as monitor:
+        torch.func.vmap(torch.func.grad(loss))(torch.randn(3, 6))
+        monitor.step()
+    assert monitor.history.layers == {}
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointing_does_not_change_the_order_of_the_layers(reentrant: bool) -> None:
+    torch.manual_seed(0)
+    blocks = nn.ModuleList(nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(3))
+    hidden = torch.randn(4, 6, requires_grad=True)
+    with GradMonitor(blocks) as monitor:
+        for block in blocks:
+            hidden = checkpoint(block, hidden, use_reentrant=reentrant)
+        hidden.sum().backward()
+        monitor.step()
+    assert list(monitor.history.layers) == ["0.0", "1.0", "2.0"]
+
+
+def test_a_parametrized_layer_is_one_layer() -> None:
+    model = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Linear(6, 6)), nn.Tanh(), nn.Linear(6, 2)
+    )
+    with GradMonitor(model) as monitor:
+        backward(model)
+        monitor.step()
+    assert list(monitor.history.layers) == ["0", "2"]
+    bare = GradMonitor(model)
+    bare.step()
+    assert list(bare.diagnose().profile) == ["0", "2"]
+
+
+def test_under_a_scaler_the_layers_gradients_are_unscaled_as_well() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    inputs = torch.randn(10, 6)
+    with GradMonitor(model) as monitor:
+        model(inputs).sum().backward()
+        monitor.step()
+        model.zero_grad()
+        scaler.scale(model(inputs).sum()).backward()  # type: ignore[no-untyped-call]
+        monitor.step(scaler=scaler, optimizer=optimizer)
+    for norms in monitor.history.layers.values():
+        assert norms[0] == pytest.approx(norms[1])
+
+
+def test_a_shared_activation_counts_by_its_worst_call() -> None:
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Linear(6, 6), relu, nn.Linear(6, 6), relu, nn.Linear(6, 1))
+    nn.init.constant_(model[2].bias, -99.0)
+    with GradMonitor(model) as monitor:
+        backward(model)
+        monitor.step()
+    assert monitor.history.dead == {"1": pytest.approx([1.0])}
+
+
+def test_forward_passes_without_a_step_do_not_pile_up() -> None:
+    model = network()
+    with GradMonitor(model) as monitor:
+        for _ in range(5):
+            model(torch.ones(1, 6)).sum().backward()
+        held = monitor._hooks
+        assert all(norm.dim() == 0 for norm in held._gradients.values())
+        assert all(shares.shape == (2,) for shares in held._shares.values())
 
 
 def test_parameters_that_were_put_in_the_place_of_the_old_ones_are_found() -> None:

@@ -21,6 +21,7 @@ from training_loops import (
     network,
     norm_of,
     pair,
+    plant,
     same,
 )
 
@@ -87,7 +88,7 @@ def test_gradients_left_from_before_do_not_count_not_even_those_that_no_optimize
     record = training_step(model, optimizer, loss_fn, batch)
     other = network()
     loss_fn(other, batch).backward()
-    assert record.norm == pytest.approx(norm_of(p.grad for p in other.parameters()))
+    assert record.norm == pytest.approx(norm_of(p.grad for p in other[2].parameters()))
 
 
 def test_a_batch_is_handed_on_as_it_is_and_none_is_a_batch_too():
@@ -137,7 +138,8 @@ def test_a_monitor_unscales_measures_and_clips_in_the_step_s_place():
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, math.inf])
 def test_a_monitor_with_an_adaptive_clipper_says_when_it_clipped(norm_type):
     model, optimizer = pair()
-    monitor, clipper = GradMonitor(model, norm_type=norm_type), PercentileClip(50)
+    monitor = GradMonitor(model, norm_type=norm_type)
+    clipper = PercentileClip(50, norm_type=norm_type)
     options = {"max_norm": clipper, "monitor": monitor}
     for size, (inputs, targets) in zip([1, 0.1, 30, 2, 0.1], batches(5), strict=True):
         batch = inputs * size, targets * size
@@ -342,6 +344,48 @@ def test_a_max_norm_that_is_no_limit_is_refused_and_leaves_the_scaler_fit_for_us
 def test_a_monitor_of_another_model_is_refused_in_words():
     with pytest.raises(ValueError, match=r"^the monitor watches another model$"):
         ask(monitor=GradMonitor(network()))
+
+
+def test_a_monitor_of_a_part_of_the_model_is_refused_in_words():
+    model, optimizer = pair()
+    with pytest.raises(ValueError, match=r"^the monitor watches another model$"):
+        ask(model, optimizer, monitor=GradMonitor(model[0]))
+
+
+def test_a_gradient_that_the_optimizer_does_not_use_neither_clips_nor_skips():
+    model, theirs = network(), network()
+    plant(model, "0.weight", math.inf)
+    optimizer = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    other = torch.optim.SGD(theirs[2].parameters(), lr=0.1)
+    (batch,) = batches(1)
+    assert not training_step(model, optimizer, loss_fn, batch, max_norm=0.1).skipped
+    loss_fn(theirs, batch).backward()
+    torch.nn.utils.clip_grad_norm_(theirs[2].parameters(), 0.1)
+    other.step()
+    for ours, its in zip(model.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(ours, its)
+
+
+def test_an_overflow_that_the_optimizer_does_not_use_leaves_a_scaler_alone():
+    model = network()
+    plant(model, "0.weight", math.inf)
+    optimizer = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    record = ask(model, optimizer, scaler=GradScaler("cpu"), max_norm=1.0)
+    assert (record.skipped, math.isfinite(record.norm)) == (False, True)
+
+
+def test_under_a_monitor_such_a_gradient_is_refused_in_words():
+    model = network()
+    optimizer = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"^0\.weight has a gradient, by which the monitor would"):
+        ask(model, optimizer, monitor=GradMonitor(model))
+
+
+def test_micro_batches_may_come_from_a_generator():
+    (model, optimizer), (theirs, other) = pair(), pair()
+    parts = batches(3)
+    ours = training_step(model, optimizer, loss_fn, micro_batches=(part for part in parts))
+    assert ours == training_step(theirs, other, loss_fn, micro_batches=parts)
 
 
 def test_a_loss_that_is_no_tensor_is_refused_in_words():
