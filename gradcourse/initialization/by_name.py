@@ -95,8 +95,9 @@ def initialize(
       what to do next.
     - Biases are 0, norms 1 and 0 with running statistics as new, ``PReLU`` its starting slope. An
       embedding adds nothing up, so it has no fan: it is normal with variance 1, as in torch.
-    - A frozen parameter stays as it is, and a tied one is set at its first place; both are said in
-      the report. Half precision weights are drawn in float32 and rounded.
+    - A frozen parameter stays as it is, and a tied one is set once, at its first place, or for the
+      layer that shares it with an embedding; both are said in the report. Half precision weights
+      are drawn in float32 and rounded.
     - Buffers are not seen, except for running statistics; so neither are packed quantized weights.
 
     Examples

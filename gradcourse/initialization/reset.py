@@ -25,7 +25,8 @@ def reset_all(
         if not slot.reason:
             _check(slot)
     wanted = {id(tensor) for slot in slots if not slot.reason for tensor in slot.tensors}
-    place = {id(tensor): slot.label for slot in reversed(slots) for tensor in slot.tensors}
+    homes = [slot for slot in slots if not slot.reason.startswith("tied to")]
+    place = {id(tensor): slot.label for slot in homes for tensor in slot.tensors}
     devices = {tensor.device for slot in slots if not slot.reason for tensor in slot.tensors}
     with _seeded(generator, devices):
         for path, module in _children_first(model):

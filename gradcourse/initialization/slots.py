@@ -173,15 +173,24 @@ class Leave:
         return inside or isinstance(module, self.classes)
 
 
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+
+
 def slots_of(model: nn.Module, leave: Leave | None = None) -> list[Slot]:
     """Return the parameters of a model, in order, a tied one at each of its places."""
-    first: dict[int, str] = {}
+    walked = list(_walk(model))
+    homes: dict[int, Slot] = {}
+    for slot in walked:
+        home = homes.setdefault(id(slot.tensors[0]), slot)
+        # An embedding has no fan: what it shares with a layer has to be right for the layer.
+        if isinstance(home.module, _EMBEDDINGS) and not isinstance(slot.module, _EMBEDDINGS):
+            homes[id(slot.tensors[0])] = slot
     slots = []
-    for slot in _walk(model):
+    for slot in walked:
         tensors = slot.tensors
-        owner = first.setdefault(id(tensors[0]), slot.label)
-        if owner != slot.label:
-            reason = f"tied to {owner}"
+        home = homes[id(tensors[0])]
+        if home.label != slot.label:
+            reason = f"tied to {home.label}"
         elif leave is not None and leave(slot.label, slot.module):
             reason = "left as asked"
         elif not all(tensor.requires_grad for tensor in tensors):

@@ -143,16 +143,21 @@ def test_integer_weights_cannot_be_trained_and_stay_as_frozen_ones():
     assert [record.done for record in report] == ["frozen", "zeros"]
 
 
-@pytest.mark.parametrize("scheme", ["he_normal", "torch"])
-def test_tied_parameters_are_set_once_at_their_first_place(scheme):
-    net = nn.Sequential(nn.Embedding(50, 40), nn.Linear(40, 50))
-    net[1].weight = net[0].weight
+@pytest.mark.parametrize(("scheme", "variance"), [("he_normal", 2 / 40), ("torch", 1 / 120)])
+@pytest.mark.parametrize("embedding_first", [True, False])
+def test_a_weight_shared_with_an_embedding_is_set_once_for_the_layer(
+    scheme, variance, embedding_first
+):
+    parts = [nn.Embedding(500, 40), nn.Linear(40, 500)]
+    parts[1].weight = parts[0].weight
+    net = nn.Sequential(*(parts if embedding_first else parts[::-1]))
     report = initialize(net, scheme, generator=seeded())
     assert net[1].weight is net[0].weight
-    assert rms(net[0].weight) == pytest.approx(1, rel=0.1)
-    assert record_of(report, "1.weight").done == "tied to 0.weight"
-    assert record_of(report, "1.bias").was_set
-    assert report.summary() == f"{scheme}: set 2 of 3 tensors; not set: 1.weight"
+    assert rms(net[0].weight) == pytest.approx(variance**0.5, rel=0.05)
+    layer, embedding = (1, 0) if embedding_first else (0, 1)
+    assert record_of(report, f"{embedding}.weight").done == f"tied to {layer}.weight"
+    assert record_of(report, f"{layer}.bias").was_set
+    assert report.summary() == f"{scheme}: set 2 of 3 tensors; not set: {embedding}.weight"
 
 
 @pytest.mark.parametrize("scheme", ["he_normal", "torch"])
