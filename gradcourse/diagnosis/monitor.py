@@ -195,7 +195,8 @@ class GradMonitor:
         """Return a verdict on the last ``window`` steps, where the trouble begins, and what helps.
 
         The profile over the layers is that of the gradients with respect to their outputs if the
-        monitor was used as a context manager, and of their parameters' gradients if not.
+        monitor was used as a context manager, and of their parameters' gradients if not. Behind a
+        head that starts at zero the first steps look like a vanished gradient, and for them it is.
         """
         recent = self._latest(window)
         if all(record.each is None for record in recent):
