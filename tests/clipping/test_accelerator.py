@@ -118,6 +118,20 @@ def test_gradients_of_any_size_are_rescaled(size, device):
     assert norm_of([p.grad.cpu() for p in there]) == pytest.approx(2.0, rel=1e-4)
 
 
+def test_a_gradient_of_zeros_stays(device):
+    clips = [
+        rescale_grad_norm_,
+        lambda p: clip_grad_norm_(p, 0.0),
+        lambda p: clip_grad_norm_per_parameter_(p, 0.0),
+        lambda p: clip_grad_agc_(p, eps=0.0),
+        standardize_grad_,
+    ]
+    for clip in clips:
+        (parameter,) = parameters_of(torch.zeros(2, 2, device=device))
+        clip(parameter)
+        assert (parameter.grad == 0).all()
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_a_norm_at_or_below_the_limit_changes_nothing(dtype, device):
     gradient = torch.tensor([3.0, -4.0, -0.0, torch.finfo(dtype).smallest_normal / 2], dtype=dtype)

@@ -207,6 +207,12 @@ def test_float32_gradients_of_any_size_are_clipped(size, norm_type, foreach, max
         )
 
 
+def test_squares_that_lost_their_digits_but_not_their_sum_are_added_up_again():
+    (parameter,) = parameters_of(torch.full((65536,), 4.4e-22))
+    expected = 256 * parameter.grad[0].item()
+    assert float(clip_grad_norm_(parameter, None)) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("size", [1e20, 1e25, 3e38])
 def test_torch_makes_large_float32_gradients_zero(size):
     (theirs,) = parameters_of(torch.full((3,), size))
@@ -332,6 +338,8 @@ def test_torch_is_off_on_fifty_million_equal_elements_or_has_been_mended():
     st.floats(1e-30, 1e30),
 )
 @example([1.401298464324817e-45], 1e30)
+@example([0.0, 1e-30], 1e-40)
+@example([-1e-30, 0.0], 1e-40)
 @example([3.4028234663852886e38] * 20, 1e-30)
 def test_whatever_the_elements_the_norm_afterwards_is_at_most_the_limit(elements, max_norm):
     (parameter,) = parameters_of(torch.tensor(elements))
