@@ -58,6 +58,11 @@ def norm_of(gradients: Iterable[Tensor], p: float = 2.0) -> float:
     return largest * math.fsum((size / largest) ** p for size in sizes) ** (1 / p)
 
 
+def about(expected: object, rel: float = 1e-6, within: float = 0.0) -> object:
+    """Compare relatively: pytest's own absolute tolerance of 1e-12 takes tiny numbers for equal."""
+    return pytest.approx(expected, rel=rel, abs=within)
+
+
 def bits(tensor: Tensor) -> bytes:
     """Return the bytes of a tensor's elements: -0.0 and 0.0 differ, and so do two kinds of NaN."""
     dense = tensor.detach().resolve_conj().resolve_neg().contiguous().cpu()

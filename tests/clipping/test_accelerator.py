@@ -8,6 +8,7 @@ from clip_oracle import (
     FLOATS,
     FUNCTIONS,
     NORM_TYPES,
+    about,
     every_function,
     filled,
     norm_of,
@@ -97,7 +98,7 @@ def test_norms_of_any_order_and_size_are_clipped(norm_type, size, foreach, devic
     norm = clip_grad_norm_(there, max_norm, norm_type, foreach=foreach)
     assert norm.device.type == device
     assert norm.dtype is torch.float32
-    assert float(norm) == pytest.approx(true_norm, rel=2e-6)
+    assert float(norm) == about(true_norm, rel=2e-6)
     for one, other in zip(there, here, strict=True):
         same(one.grad, other.grad * (max_norm / true_norm), 4e-6)
 
@@ -106,7 +107,7 @@ def test_norms_of_any_order_and_size_are_clipped(norm_type, size, foreach, devic
 def test_float64_gradients_of_any_size_are_clipped(size, device):
     there, here = twins(device, *SHAPES[:3], dtype=torch.float64, size=size)
     true_norm = norm_of([parameter.grad for parameter in here])
-    assert float(clip_grad_norm_(there, size)) == pytest.approx(true_norm, rel=1e-12)
+    assert float(clip_grad_norm_(there, size)) == about(true_norm, rel=1e-12)
     for one, other in zip(there, here, strict=True):
         same(one.grad, other.grad * (size / true_norm))
 
@@ -115,7 +116,7 @@ def test_float64_gradients_of_any_size_are_clipped(size, device):
 def test_gradients_of_any_size_are_rescaled(size, device):
     there, _ = twins(device, *SHAPES[:3], size=size)
     rescale_grad_norm_(there, 2.0)
-    assert norm_of([p.grad.cpu() for p in there]) == pytest.approx(2.0, rel=1e-4)
+    assert norm_of([p.grad.cpu() for p in there]) == about(2.0, rel=1e-4)
 
 
 def test_a_gradient_of_zeros_stays(device):
@@ -204,7 +205,7 @@ def test_adaptive_limits_are_those_of_a_cpu_and_take_in_no_norm_that_is_not_fini
                 there = make()
                 there.load_state_dict(state)
         assert {k: v.tolist() for k, v in there.state_dict().items()} == {
-            k: pytest.approx(v.tolist()) for k, v in here.state_dict().items()
+            k: about(v.tolist()) for k, v in here.state_dict().items()
         }
 
 
@@ -286,4 +287,4 @@ def test_gradients_on_several_devices_are_clipped_together(name, first):
 def test_the_norm_of_fifty_million_elements_is_right_on_a_gpu():
     (parameter,) = parameters_of(torch.full((50_000_000,), 0.01, device="cuda"))
     expected = float(torch.tensor(0.01)) * math.sqrt(5e7)
-    assert float(clip_grad_norm_(parameter, None)) == pytest.approx(expected, rel=1e-6)
+    assert float(clip_grad_norm_(parameter, None)) == about(expected, rel=1e-6)

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from clip_oracle import bits, gradients_of, norm_of, normal, parameters_of
+from clip_oracle import about, bits, gradients_of, norm_of, normal, parameters_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,9 +53,9 @@ def test_the_limit_is_the_percentile_of_the_latest_norms_this_one_included(
             assert not math.isfinite(returned)
             assert not math.isfinite(after)
             continue
-        assert returned == pytest.approx(norm, rel=1e-12)
-        assert after == pytest.approx(min(norm, limit), rel=1e-9)
-    assert clip.norms.tolist() == pytest.approx(listed.norms, rel=1e-12)
+        assert returned == about(norm, rel=1e-12)
+        assert after == about(min(norm, limit), rel=1e-9)
+    assert clip.norms.tolist() == about(listed.norms, rel=1e-12)
 
 
 @settings(deadline=None)
@@ -78,17 +78,17 @@ def test_a_percentile_goes_on_from_a_checkpoint_also_with_another_history(
     resumed = PercentileClip(50, other)
     resumed.load_state_dict(torch.load(stream, weights_only=True))
     listed.history, listed.norms = other, listed.norms[-other:]
-    assert resumed.norms.tolist() == pytest.approx(listed.norms, rel=1e-12)
+    assert resumed.norms.tolist() == about(listed.norms, rel=1e-12)
     for norm in afterwards:
         _, after = step(resumed, norm)
         limit = listed.limit(norm)
         if math.isfinite(norm):
-            assert after == pytest.approx(min(norm, limit), rel=1e-9)
+            assert after == about(min(norm, limit), rel=1e-9)
 
 
 def test_the_first_step_is_its_own_percentile_and_is_not_clipped():
     for percentile in (0, 10, 100):
-        assert step(PercentileClip(percentile), 7.0)[1] == pytest.approx(7.0)
+        assert step(PercentileClip(percentile), 7.0)[1] == about(7.0)
 
 
 def test_percentile_100_never_clips_and_0_clips_to_the_least():
@@ -102,7 +102,7 @@ def test_percentile_100_never_clips_and_0_clips_to_the_least():
         (parameter,) = parameters_of(gradient.clone())
         always(parameter)
         least = min(always.norms.tolist())
-        assert norm_of([parameter.grad]) == pytest.approx(min(norm, least))
+        assert norm_of([parameter.grad]) == about(min(norm, least))
 
 
 @pytest.mark.parametrize("percentile", [10, 50, 90])
@@ -112,7 +112,7 @@ def test_of_stationary_norms_the_share_above_the_percentile_is_clipped(percentil
     for norm in torch.from_numpy(norms):
         clipped += bool(norm > clip.observe(norm))
     # Three standard errors of so many independent steps.
-    assert clipped / steps == pytest.approx(1 - percentile / 100, abs=0.024)
+    assert clipped / steps == about(1 - percentile / 100, within=0.024)
 
 
 def test_a_gradient_of_zeros_enters_the_history_and_stays():
@@ -178,17 +178,17 @@ def test_a_spike_is_clipped_by_the_formula_and_the_averages_take_in_what_is_left
         if not math.isfinite(norm):
             assert not math.isfinite(after)
             continue
-        assert returned == pytest.approx(norm, rel=1e-12)
-        assert after == pytest.approx(min(norm, limit), rel=1e-6, abs=1e-6 * largest)
-        assert clip.mean == pytest.approx(listed.mean, rel=0, abs=1e-9 * largest)
+        assert returned == about(norm, rel=1e-12)
+        assert after == about(min(norm, limit), rel=1e-6, within=1e-6 * largest)
+        assert clip.mean == about(listed.mean, rel=0, within=1e-9 * largest)
         std = math.sqrt(listed.variance)
-        assert clip.std == pytest.approx(std, rel=1e-6, abs=1e-6 * largest)
+        assert clip.std == about(std, rel=1e-6, within=1e-6 * largest)
 
 
 def warmed(*norms, **settings):
     clip = SpikeClip(warmup=len(norms), **settings)
     for norm in norms:
-        assert step(clip, norm)[1] == pytest.approx(norm)
+        assert step(clip, norm)[1] == about(norm)
     return clip
 
 
@@ -202,34 +202,34 @@ def test_what_is_no_spike_has_no_limit(norm):
 def test_a_spike_ends_the_nearer_to_the_mean_the_larger_it_is():
     # Mean 4, standard deviation 1: at 2.5 deviations a norm of 6.5 is the last to pass.
     for norm, expected in [(6.4, 6.4), (6.6, 4 + 6.25 / 2.6), (9, 5.25), (104, 4.0625)]:
-        assert step(warmed(3, 5, 3, 5), norm)[1] == pytest.approx(expected)
+        assert step(warmed(3, 5, 3, 5), norm)[1] == about(expected)
 
 
 def test_the_averages_after_a_spike_are_those_of_the_clipped_norm():
     clip = warmed(3, 5, 3, 5)
     step(clip, 9)
     mean = 0.97 * 4 + 0.03 * 5.25
-    assert clip.mean == pytest.approx(mean)
-    assert clip.std == pytest.approx(math.sqrt(0.97 + 0.03 * (5.25 - mean) ** 2))
+    assert clip.mean == about(mean)
+    assert clip.std == about(math.sqrt(0.97 + 0.03 * (5.25 - mean) ** 2))
 
 
 def test_after_constant_norms_whatever_is_above_them_is_a_spike():
     clip = warmed(2, 2, 2, 2)
     assert clip.std == 0
-    assert step(clip, 2)[1] == pytest.approx(2)
-    assert step(clip, 50)[1] == pytest.approx(2)
-    assert clip.mean == pytest.approx(2)
+    assert step(clip, 2)[1] == about(2)
+    assert step(clip, 50)[1] == about(2)
+    assert clip.mean == about(2)
     # A smaller one gives the deviation back.
-    assert step(clip, 1)[1] == pytest.approx(1)
-    assert clip.std == pytest.approx(math.sqrt(0.03 * 0.97**2))
+    assert step(clip, 1)[1] == about(1)
+    assert clip.std == about(math.sqrt(0.03 * 0.97**2))
 
 
 def test_a_second_limit_holds_in_the_warmup_and_afterwards_and_stays_out_of_the_averages():
     clip = SpikeClip(warmup=4, max_norm=3.5)
-    assert [step(clip, norm)[1] for norm in (3, 5, 3, 5)] == pytest.approx([3, 3.5, 3, 3.5])
-    assert (clip.mean, clip.std) == pytest.approx((4, 1))
-    assert step(clip, 104)[1] == pytest.approx(3.5)
-    assert step(clip, 3.2)[1] == pytest.approx(3.2)
+    assert [step(clip, norm)[1] for norm in (3, 5, 3, 5)] == about([3, 3.5, 3, 3.5])
+    assert (clip.mean, clip.std) == about((4, 1))
+    assert step(clip, 104)[1] == about(3.5)
+    assert step(clip, 3.2)[1] == about(3.2)
 
 
 def test_a_norm_that_is_not_finite_is_neither_clipped_nor_taken_in():
@@ -308,7 +308,7 @@ def test_gradients_of_several_dtypes_keep_theirs(kind):
         assert [parameter.grad.dtype for parameter in parameters] == list(dtypes)
     if kind is PercentileClip:
         limit = np.percentile([math.sqrt(6), 8 * math.sqrt(6)], 10)
-        assert norm_of(gradients_of(parameters)) == pytest.approx(limit, rel=4e-3)
+        assert norm_of(gradients_of(parameters)) == about(limit, rel=4e-3)
 
 
 @pytest.mark.parametrize(

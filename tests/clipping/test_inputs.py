@@ -5,14 +5,7 @@ import math
 
 import pytest
 import torch
-from clip_oracle import (
-    bits,
-    every_function,
-    filled,
-    norm_of,
-    parameters_of,
-    same,
-)
+from clip_oracle import about, bits, every_function, filled, norm_of, parameters_of, same
 from torch import nn
 from torch.nn import utils
 
@@ -149,8 +142,8 @@ def test_a_tied_parameter_that_is_listed_twice_counts_once(function):
 def test_torch_scales_a_parameter_twice_that_is_listed_twice():
     (theirs,) = parameters_of(torch.tensor([3.0, 4.0]))
     norm = utils.clip_grad_norm_([theirs, theirs], 1.0)
-    assert float(norm) == pytest.approx(math.sqrt(50))
-    assert norm_of([theirs.grad]) == pytest.approx(1 / 10, rel=1e-3)
+    assert float(norm) == about(math.sqrt(50))
+    assert norm_of([theirs.grad]) == about(1 / 10, rel=1e-3)
 
 
 @every_function

@@ -7,6 +7,7 @@ import torch
 from clip_oracle import (
     FLOATS,
     NORM_TYPES,
+    about,
     bits,
     gradients_of,
     norm_of,
@@ -47,7 +48,7 @@ def test_it_clips_what_torch_clips(shapes, seed, dtype, norm_type, foreach, max_
     half = dtype.itemsize == 2
     # torch finds a norm in the gradients' own precision and divides by it plus 1e-6.
     tolerance = 2 * len(shapes) * RESOLUTION[dtype] if half else 2e-6
-    assert float(norm) == pytest.approx(float(expected), rel=tolerance)
+    assert float(norm) == about(float(expected), rel=tolerance)
     tolerance = 6 * RESOLUTION[dtype] if half else 2e-6 + 2e-6 / min(float(norm), max_norm)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=tolerance, atol=1e-7)
@@ -63,7 +64,7 @@ def test_the_norm_before_and_after_is_that_of_python_s_floats(
     true_norm = norm_of(before, norm_type)
     max_norm = true_norm / 4
     norm = clip_grad_norm_(parameters, max_norm, norm_type, foreach=foreach)
-    assert float(norm) == pytest.approx(true_norm, rel=2e-6)
+    assert float(norm) == about(true_norm, rel=2e-6)
     for parameter, gradient in zip(parameters, before, strict=True):
         # Half an ulp of rounding, and what the norm itself may be off by.
         error = (parameter.grad.double() - gradient.double() / 4).abs()
@@ -109,7 +110,7 @@ def test_the_norm_is_a_number_in_the_widest_dtype(dtypes, returned, foreach):
     assert norm.dtype is returned
     assert norm.device == parameters[0].device
     assert not norm.requires_grad
-    assert float(norm) == pytest.approx(math.sqrt(8 * len(dtypes)))
+    assert float(norm) == about(math.sqrt(8 * len(dtypes)))
 
 
 @pytest.mark.parametrize("foreach", [None, False])
@@ -199,7 +200,7 @@ def test_float32_gradients_of_any_size_are_clipped(size, norm_type, foreach, max
     assert norm.dtype is torch.float32
     # A norm beyond float32 is given as float32's largest number.
     expected = min(true_norm, torch.finfo(torch.float32).max)
-    assert float(norm) == pytest.approx(expected, rel=2e-6, abs=1e-45)
+    assert float(norm) == about(expected, rel=2e-6, within=1e-45)
     factor = min(1.0, max_norm / true_norm)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         torch.testing.assert_close(
@@ -210,7 +211,7 @@ def test_float32_gradients_of_any_size_are_clipped(size, norm_type, foreach, max
 def test_squares_that_lost_their_digits_but_not_their_sum_are_added_up_again():
     (parameter,) = parameters_of(torch.full((65536,), 4.4e-22))
     expected = 256 * parameter.grad[0].item()
-    assert float(clip_grad_norm_(parameter, None)) == pytest.approx(expected, rel=1e-6)
+    assert float(clip_grad_norm_(parameter, None)) == about(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("size", [1e20, 1e25, 3e38])
@@ -222,13 +223,13 @@ def test_torch_makes_large_float32_gradients_zero(size):
 
 def test_torch_loses_tiny_gradients_at_a_tiny_limit():
     (ours,), (theirs,) = (parameters_of(torch.full((4,), 1e-30)) for _ in range(2))
-    assert float(clip_grad_norm_(ours, 1e-32)) == pytest.approx(2e-30)
-    assert norm_of([ours.grad]) == pytest.approx(1e-32)
+    assert float(clip_grad_norm_(ours, 1e-32)) == about(2e-30)
+    assert norm_of([ours.grad]) == about(1e-32)
     assert utils.clip_grad_norm_(theirs, 1e-32) == 0
     (ours,), (theirs,) = (parameters_of(torch.full((4,), 1e-7)) for _ in range(2))
     clip_grad_norm_(ours, 1e-8)
     utils.clip_grad_norm_(theirs, 1e-8)
-    assert norm_of([ours.grad]) == pytest.approx(1e-8, rel=1e-6)
+    assert norm_of([ours.grad]) == about(1e-8, rel=1e-6)
     assert norm_of([theirs.grad]) < 0.9e-8
 
 
@@ -238,8 +239,8 @@ def test_float64_gradients_of_any_size_are_clipped(size):
     (parameter,) = parameters_of(gradient.clone())
     max_norm = min(size / 8, 1.0)
     norm = clip_grad_norm_(parameter, max_norm)
-    assert float(norm) == pytest.approx(norm_of([gradient]), rel=1e-12)
-    assert norm_of([parameter.grad]) == pytest.approx(max_norm, rel=1e-12)
+    assert float(norm) == about(norm_of([gradient]), rel=1e-12)
+    assert norm_of([parameter.grad]) == about(max_norm, rel=1e-12)
 
 
 @pytest.mark.parametrize("norm_type", [0.001, 0.5, 2.0])
@@ -258,9 +259,9 @@ def test_a_high_order_comes_near_the_largest_element(norm_type, size):
     gradients = torch.tensor([size, -size / 3]), torch.tensor([size / 2, size])
     parameters = parameters_of(*(gradient.clone() for gradient in gradients))
     norm = clip_grad_norm_(parameters, size / 4, norm_type)
-    assert float(norm) == pytest.approx(norm_of(gradients, norm_type), rel=2e-6)
-    assert float(norm) == pytest.approx(size * 2 ** (1 / norm_type), rel=2e-5)
-    assert norm_of(gradients_of(parameters), norm_type) == pytest.approx(size / 4, rel=2e-6)
+    assert float(norm) == about(norm_of(gradients, norm_type), rel=2e-6)
+    assert float(norm) == about(size * 2 ** (1 / norm_type), rel=2e-5)
+    assert norm_of(gradients_of(parameters), norm_type) == about(size / 4, rel=2e-6)
 
 
 @pytest.mark.parametrize("foreach", [None, False])
@@ -282,7 +283,7 @@ def test_norms_of_half_precision_are_added_up_in_float32(dtype, norm_type, forea
     parameters = parameters_of(*gradients)
     norm = clip_grad_norm_(parameters, None, norm_type, foreach=foreach)
     expected = (1 + 5000 * 64**-norm_type) ** (1 / norm_type)
-    assert float(norm) == pytest.approx(expected, rel=2e-6)
+    assert float(norm) == about(expected, rel=2e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
@@ -303,7 +304,7 @@ def test_the_norm_of_a_large_tensor_is_right_wherever_its_rows_end(dtype, norm_t
     expected = [norm_of([small], norm_type), large, norm_of([small], norm_type)]
     in_one_go = norm_type == 2 and extra <= 0
     precision = 1e-11 if dtype is torch.float64 else 1e-4 if in_one_go else 2e-6
-    assert norms.tolist() == pytest.approx(expected, rel=precision)
+    assert norms.tolist() == about(expected, rel=precision)
 
 
 @pytest.mark.slow
@@ -322,7 +323,7 @@ def test_the_norm_of_fifty_million_elements_is_right(what, norm_type):
         )
         expected = math.fsum(powers) ** (1 / norm_type)
     (parameter,) = parameters_of(gradient)
-    assert float(clip_grad_norm_(parameter, None, norm_type)) == pytest.approx(expected, rel=1e-5)
+    assert float(clip_grad_norm_(parameter, None, norm_type)) == about(expected, rel=1e-5)
 
 
 @pytest.mark.slow
@@ -345,9 +346,9 @@ def test_whatever_the_elements_the_norm_afterwards_is_at_most_the_limit(elements
     (parameter,) = parameters_of(torch.tensor(elements))
     before = norm_of([parameter.grad])
     norm = clip_grad_norm_(parameter, max_norm)
-    assert float(norm) == pytest.approx(min(before, 3.4028234663852886e38), rel=2e-6, abs=1e-45)
+    assert float(norm) == about(min(before, 3.4028234663852886e38), rel=2e-6, within=1e-45)
     expected = min(before, max_norm)
-    assert norm_of([parameter.grad]) == pytest.approx(expected, rel=4e-6, abs=1e-44)
+    assert norm_of([parameter.grad]) == about(expected, rel=4e-6, within=1e-44)
 
 
 @settings(deadline=None)
@@ -355,13 +356,13 @@ def test_whatever_the_elements_the_norm_afterwards_is_at_most_the_limit(elements
 def test_a_scaled_norm_over_some_dimensions_is_that_of_each_slice(shape, seed, dtype, norm_type):
     tensor = normal(*shape, seed=seed, dtype=dtype)
     whole = scaled_norm(tensor, norm_type)
-    assert float(whole) == pytest.approx(norm_of([tensor], norm_type), rel=1e-6)
+    assert float(whole) == about(norm_of([tensor], norm_type), rel=1e-6)
     dim = tuple(range(1, len(shape)))
     if dim:
         each = scaled_norm(tensor, norm_type, dim)
         assert each.shape == (shape[0], *[1] * len(dim))
         expected = [norm_of([row], norm_type) for row in tensor]
-        assert each.flatten().tolist() == pytest.approx(expected, rel=1e-6)
+        assert each.flatten().tolist() == about(expected, rel=1e-6)
 
 
 def test_clipping_twice_is_clipping_once_to_rounding():

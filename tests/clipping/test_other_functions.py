@@ -6,7 +6,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from clip_oracle import FLOATS, NORM_TYPES, bits, gradients_of, norm_of, normal, parameters_of
+from clip_oracle import (
+    FLOATS,
+    NORM_TYPES,
+    about,
+    bits,
+    gradients_of,
+    norm_of,
+    normal,
+    parameters_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -90,7 +99,7 @@ def test_a_limit_beyond_the_dtype_cuts_inf_to_its_largest_number(foreach):
 def test_each_part_of_a_complex_number_is_cut_on_its_own():
     (parameter,) = parameters_of(torch.tensor([3 + 0.5j, -0.1 - 4j]))
     clip_grad_value_(parameter, 1.0)
-    assert parameter.grad.tolist() == [1 + 0.5j, pytest.approx(-0.1 - 1j)]
+    assert parameter.grad.tolist() == [1 + 0.5j, about(-0.1 - 1j)]
 
 
 # Tensor by tensor
@@ -104,7 +113,7 @@ def test_each_tensor_is_clipped_by_its_own_norm(shapes, seed, dtype, norm_type, 
     norms = clip_grad_norm_per_parameter_(parameters, limit, norm_type, foreach=foreach)
     expected = [norm_of([gradient], norm_type) for gradient in gradients]
     assert norms.dtype is (torch.float64 if dtype is torch.float64 else torch.float32)
-    assert norms.tolist() == pytest.approx(expected, rel=2e-6)
+    assert norms.tolist() == about(expected, rel=2e-6)
     for parameter, gradient, norm in zip(parameters, gradients, expected, strict=True):
         if norm * (1 + 2e-6) < limit:
             assert bits(parameter.grad) == bits(gradient)
@@ -120,7 +129,7 @@ def test_each_tensor_is_clipped_by_its_root_mean_square(shapes, seed, dtype, lim
     roots = clip_grad_rms_(parameters, limit)
     expected = [norm_of([gradient]) / math.sqrt(gradient.numel()) for gradient in gradients]
     assert roots.dtype is (torch.float64 if dtype is torch.float64 else torch.float32)
-    assert roots.tolist() == pytest.approx(expected, rel=2e-6)
+    assert roots.tolist() == about(expected, rel=2e-6)
     for parameter, gradient, root in zip(parameters, gradients, expected, strict=True):
         if root * (1 + 2e-6) < limit:
             assert bits(parameter.grad) == bits(gradient)
@@ -138,9 +147,9 @@ def test_tensor_by_tensor_any_size_is_clipped(clip, size, limit):
     for parameter, gradient, one in zip(parameters, gradients, measured, strict=True):
         share = math.sqrt(gradient.numel()) if clip is clip_grad_rms_ else 1
         before = norm_of([gradient]) / share
-        assert float(one) == pytest.approx(min(before, 3.4028234663852886e38), rel=2e-6, abs=1e-45)
+        assert float(one) == about(min(before, 3.4028234663852886e38), rel=2e-6, within=1e-45)
         after = norm_of([parameter.grad]) / share
-        assert after == pytest.approx(min(before, limit), rel=2e-6, abs=1e-45)
+        assert after == about(min(before, limit), rel=2e-6, within=1e-45)
 
 
 @pytest.mark.parametrize("clip", [clip_grad_norm_per_parameter_, clip_grad_rms_])
@@ -211,7 +220,7 @@ def test_each_unit_is_clipped_to_a_share_of_its_weights(
         clipped, total = clipped + some, total + all_
     assert share.dtype is torch.float32
     assert share.shape == ()
-    assert share.item() == pytest.approx(clipped / total)
+    assert share.item() == about(clipped / total)
 
 
 @pytest.mark.parametrize("size", [1e-35, 1e25, 3e38])
@@ -280,7 +289,7 @@ def test_the_norm_is_what_was_asked_for_whatever_it_was(
     norm = rescale_grad_norm_(parameters, target, norm_type, foreach=foreach)
     before = norm_of(gradients, norm_type)
     assert norm.dtype is (torch.float64 if dtype is torch.float64 else torch.float32)
-    assert float(norm) == pytest.approx(before, rel=2e-6)
+    assert float(norm) == about(before, rel=2e-6)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         close(parameter.grad, gradient.double() * (target / before), 4e-6)
 
@@ -294,11 +303,11 @@ def test_gradients_of_any_size_are_rescaled(size, dtype, target):
         return  # Not a number of float32.
     parameters = parameters_of(*(gradient.clone() for gradient in gradients))
     rescale_grad_norm_(parameters, target)
-    assert norm_of(gradients_of(parameters)) == pytest.approx(target, rel=2e-6)
+    assert norm_of(gradients_of(parameters)) == about(target, rel=2e-6)
     before = norm_of(gradients)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         expected = [float(g) / before * target for g in gradient.tolist()]
-        assert parameter.grad.tolist() == pytest.approx(expected, rel=2e-6)
+        assert parameter.grad.tolist() == about(expected, rel=2e-6)
 
 
 def test_a_gradient_of_zeros_stays_and_a_target_of_zero_makes_zero():
@@ -344,15 +353,15 @@ def test_mean_and_deviation_are_taken_out(count, seed, dtype, size):
     expected = torch.tensor(standardized(gradient.tolist()), dtype=torch.float64)
     close(parameter.grad, expected, 1e-5)
     if dtype is torch.float64:
-        assert parameter.grad.mean().item() == pytest.approx(0, abs=1e-12)
-        assert parameter.grad.std().item() == pytest.approx(1, rel=1e-12)
+        assert parameter.grad.mean().item() == about(0, within=1e-12)
+        assert parameter.grad.std().item() == about(1, rel=1e-12)
 
 
 def test_the_example_of_the_notes_is_standardized_with_n_minus_1():
     (parameter,) = parameters_of(torch.tensor([0.7, 1.1, 3.4]))
     standardize_grad_(parameter)
     # Not [-0.73, -0.45, 1.18], as the notes have it, and divided by n it ends in 1.4008.
-    assert parameter.grad.tolist() == pytest.approx([-0.709139, -0.434634, 1.143773], abs=2e-6)
+    assert parameter.grad.tolist() == about([-0.709139, -0.434634, 1.143773], within=2e-6)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -379,7 +388,7 @@ def test_each_tensor_is_standardized_on_its_own_whatever_its_size():
     parameters = parameters_of(first.clone(), second.clone())
     standardize_grad_(parameters)
     once = gradients_of(parameters)
-    assert once[1].flatten().tolist() == pytest.approx(standardized(second.flatten().tolist()))
+    assert once[1].flatten().tolist() == about(standardized(second.flatten().tolist()))
     parameters = parameters_of(1e30 * first, 1e25 * second)
     standardize_grad_(parameters)
     for one, other in zip(once, gradients_of(parameters), strict=True):
@@ -391,7 +400,7 @@ def test_float64_gradients_of_any_size_are_standardized(size):
     gradient = size * torch.tensor([1.0, 2.0, 4.0, -9.0], dtype=torch.float64)
     (parameter,) = parameters_of(gradient.clone())
     standardize_grad_(parameter)
-    assert parameter.grad.tolist() == pytest.approx(standardized([1.0, 2.0, 4.0, -9.0]))
+    assert parameter.grad.tolist() == about(standardized([1.0, 2.0, 4.0, -9.0]))
 
 
 def test_the_deviation_of_a_large_tensor_is_right():

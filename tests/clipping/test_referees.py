@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from clip_oracle import normal, parameters_of
+from clip_oracle import about, normal, parameters_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -122,4 +122,4 @@ def test_optax_makes_large_gradients_zero_or_nan_or_has_been_mended():
     assert not np.abs(np.asarray(update)).sum() > 0
     (parameter,) = parameters_of(torch.from_numpy(large[0]))
     clip_grad_norm_(parameter, 1.0)
-    assert parameter.grad.tolist() == pytest.approx([1 / math.sqrt(3)] * 3)
+    assert parameter.grad.tolist() == about([1 / math.sqrt(3)] * 3)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from clip_oracle import (
     FUNCTIONS,
+    about,
     bits,
     every_function,
     filled,
@@ -190,13 +191,13 @@ def test_a_complex_vector_is_one_unit():
     parameter = nn.Parameter(torch.tensor([3 + 4j, 0, 12j]))
     parameter.grad = torch.tensor([0, 60j, 80])
     assert clip_grad_agc_(parameter, 1.0) == 1
-    assert parameter.grad.abs().tolist() == pytest.approx([0, 13 * 0.6, 13 * 0.8])
+    assert parameter.grad.abs().tolist() == about([0, 13 * 0.6, 13 * 0.8])
 
 
 def test_the_root_mean_square_of_complex_numbers_counts_each_once():
     (parameter,) = parameters_of(torch.tensor([3 + 4j, 0, 0, 5j]))
-    assert clip_grad_rms_(parameter, 1.0).item() == pytest.approx(math.sqrt(50 / 4))
-    assert parameter.grad.abs().square().mean() == pytest.approx(1.0)
+    assert clip_grad_rms_(parameter, 1.0).item() == about(math.sqrt(50 / 4))
+    assert parameter.grad.abs().square().mean() == about(1.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
@@ -217,8 +218,9 @@ def test_complex_gradients_of_any_size_are_clipped(size, norm_type):
     parameters = parameters_of(gradient.clone(), torch.tensor([size]))
     true_norm = norm_of([gradient, torch.tensor([size])], norm_type)
     norm = clip_grad_norm_(parameters, size / 4, norm_type)
-    assert float(norm) == pytest.approx(min(true_norm, torch.finfo(torch.float32).max), rel=2e-5)
-    assert norm_of(gradients_of(parameters), norm_type) == pytest.approx(size / 4, rel=2e-5)
+    assert float(norm) == about(min(true_norm, torch.finfo(torch.float32).max), rel=2e-5)
+    after = norm_of(gradients_of(parameters), norm_type)
+    assert after == about(size / 4, rel=2e-5, within=1e-44)
     assert nonfinite_gradients(parameters) == []
 
 
@@ -249,6 +251,6 @@ def test_a_shared_gradient_that_must_be_rewritten_stays_shared(shared):
     pair = [nn.Parameter(zeros.clone()) for _ in range(2)]
     pair[0].grad = pair[1].grad = shared
     norm = clip_grad_norm_(pair, 0.5)
-    assert float(norm) == pytest.approx(norm_of([shared]))
+    assert float(norm) == about(norm_of([shared]))
     assert pair[0].grad is pair[1].grad
-    assert norm_of([pair[0].grad]) == pytest.approx(0.5)
+    assert norm_of([pair[0].grad]) == about(0.5)
