@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gradcourse.diagnosis.activations import activation_statistics
+from gradcourse.diagnosis.activations import activation_statistics, dead_units
 
 
 def measured(module, values, **options):
@@ -236,3 +236,9 @@ def test_a_compiled_model_is_seen_inside_and_run_eagerly():
     (record,) = activation_statistics(model, -torch.ones(2, 3), modules=["1.0"]).records
     assert record.module == "1.0"
     assert activation_statistics(parts[2], torch.ones(1)).records[0].module == "0"
+
+
+def test_a_unit_that_is_never_above_zero_is_not_dead_for_that() -> None:
+    values = torch.tensor([[-1.0, 0.0, 0.0], [0.0, 0.0, 2.0]])
+    assert dead_units(values, None).tolist() == [False, True, False]
+    assert dead_units(torch.tensor([-1.0, 0.0]), None).tolist() == [False, True]

@@ -152,6 +152,8 @@ def test_an_inf_among_frozen_parameters_is_named_too() -> None:
     model[4].weight.grad[0] = -math.inf  # type: ignore[index]
     assert monitor.step() == math.inf
     assert [tuple(found) for found in monitor.nonfinite()] == [(0, "4.weight", "Inf")]
+    assert list(monitor.history.parameters) == [name for name, _ in model.named_parameters()]
+    assert np.isnan(monitor.history.parameters["0.weight"]).all()
 
 
 def test_a_diagnosis_is_of_the_latest_steps() -> None:
@@ -161,6 +163,12 @@ def test_a_diagnosis_is_of_the_latest_steps() -> None:
         backward(model, scale)
         monitor.step()
     assert monitor.diagnose().verdict == "non-finite"
+    assert monitor.diagnose(window=2).verdict == "healthy"
+    backward(model, scale=1e5)
+    monitor.step()
+    assert monitor.diagnose(window=3).verdict == "exploding"
+    backward(model)
+    monitor.step()
     assert monitor.diagnose(window=2).verdict == "healthy"
 
 
@@ -446,7 +454,15 @@ def test_the_output_of_a_sure_classifier_is_not_called_saturated() -> None:
     with GradMonitor(model) as monitor:
         model(torch.zeros(5, 6)).sum().backward()
         monitor.step()
-    assert monitor.history.saturated == {"1": pytest.approx([0.0]), "3": pytest.approx([0.0])}
+        # Several forward passes before a step, and one that does not go through forward().
+        for _ in range(2):
+            model(torch.zeros(5, 6)).sum().backward()
+        monitor.step()
+        hidden = torch.zeros(5, 6)
+        for layer in model:
+            hidden = layer(hidden)
+        monitor.step()
+    assert monitor.history.saturated == {"1": pytest.approx([0] * 3), "3": pytest.approx([0] * 3)}
 
 
 def test_a_forward_pass_without_a_backward_pass_leaves_no_mark() -> None:
@@ -712,10 +728,12 @@ def test_under_a_scaler_the_layers_gradients_are_unscaled_as_well() -> None:
         assert norms[0] == pytest.approx(norms[1])
 
 
-def test_a_shared_activation_counts_by_its_worst_call() -> None:
+@pytest.mark.parametrize("dead", [0, 2])
+def test_a_shared_activation_counts_by_its_worst_call(dead: int) -> None:
     relu = nn.ReLU()
     model = nn.Sequential(nn.Linear(6, 6), relu, nn.Linear(6, 6), relu, nn.Linear(6, 1))
-    nn.init.constant_(model[2].bias, -99.0)
+    for place in (0, 2):
+        nn.init.constant_(model[place].bias, -99.0 if place == dead else 9.0)
     with GradMonitor(model) as monitor:
         backward(model)
         monitor.step()
