@@ -9,7 +9,7 @@ import torch
 from gradcourse.clipping.gradients import Gradients, Parameters
 from gradcourse.clipping.norms import Norms, measure
 
-__all__ = ["nonfinite_gradients", "raise_if_nonfinite"]
+__all__ = ["kind_of", "nonfinite_gradients", "raise_if_nonfinite"]
 
 
 @torch.no_grad()
@@ -43,10 +43,14 @@ def raise_if_nonfinite(gradients: Gradients, norms: Norms) -> None:
     found = []
     for place, norm in enumerate(norms.each.tolist()):
         if not math.isfinite(norm):
-            kind = "NaN" if math.isnan(norm) else "Inf"
-            found.append(f"{gradients.name_of(place)} ({kind})")
+            found.append(f"{gradients.name_of(place)} ({kind_of(norm)})")
     shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
     raise RuntimeError(
         f"the gradient is not finite in {len(found)} of {len(gradients)} parameters: {shown}; "
         "nothing was clipped"
     )
+
+
+def kind_of(norm: float) -> str:
+    """Return which of the two a norm that is not finite is."""
+    return "NaN" if math.isnan(norm) else "Inf"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gradcourse.clipping.nonfinite import kind_of
 from gradcourse.diagnosis.layers import Noted
 
-__all__ = ["History", "NonFiniteGradient", "Record", "read", "totals"]
+__all__ = ["History", "NonFiniteGradient", "Record", "over_steps", "read", "totals"]
 
 # The parameter of a gradient on a step that was not recorded parameter by parameter.
 UNKNOWN = "?"
@@ -114,6 +116,16 @@ class History:
         return len(self.steps)
 
 
+def over_steps(columns: dict[str, Floats], *shares: float) -> Floats:
+    """Return quantiles of each column's positive numbers, shape ``(shares, columns)``."""
+    table = np.full((len(shares), len(columns)), math.nan)
+    for place, norms in enumerate(columns.values()):
+        usable = norms[np.isfinite(norms) & (norms > 0)]
+        if len(usable):
+            table[:, place] = np.quantile(usable, shares)
+    return table
+
+
 def read(records: Sequence[Record]) -> History:
     """Bring records to the host, the numbers of each kind in as few transfers as can be."""
     norm, max_norm = totals(records)
@@ -122,8 +134,7 @@ def read(records: Sequence[Record]) -> History:
         [(record.with_gradient(), record.each) for record in full if record.each is not None],
         known=[name for record in full[:1] for name in record.names],
     )
-    shares = [record.noted for record in full]
-    dead = _table([(noted.activations, noted.shares[:, 0]) for noted in shares])
+    seen = [record.noted for record in full]
     return History(
         steps=np.array([record.step for record in records], dtype=np.int64),
         norm=norm,
@@ -132,9 +143,9 @@ def read(records: Sequence[Record]) -> History:
         measured=np.array([record.step for record in full], dtype=np.int64),
         nonfinite=tuple(_nonfinite(records, norm)),
         parameters=parameters,
-        layers=_table([(noted.layers, noted.norms) for noted in shares]),
-        dead=dead,
-        saturated=_table([(noted.activations, noted.shares[:, 1]) for noted in shares]),
+        layers=_table([(noted.layers, noted.norms) for noted in seen]),
+        dead=_table([(noted.activations, noted.shares[:, 0]) for noted in seen]),
+        saturated=_table([(noted.activations, noted.shares[:, 1]) for noted in seen]),
     )
 
 
@@ -153,31 +164,23 @@ def _nonfinite(records: Sequence[Record], norm: Floats) -> Iterator[NonFiniteGra
         if math.isfinite(total):
             continue
         if record.each is None:
-            yield NonFiniteGradient(record.step, UNKNOWN, _kind(total))
+            yield NonFiniteGradient(record.step, UNKNOWN, kind_of(total))
             continue
         for name, value in zip(record.with_gradient(), record.each.tolist(), strict=True):
             if not math.isfinite(value):
-                yield NonFiniteGradient(record.step, name, _kind(value))
-
-
-def _kind(norm: float) -> str:
-    return "NaN" if math.isnan(norm) else "Inf"
+                yield NonFiniteGradient(record.step, name, kind_of(value))
 
 
 def _table(
     rows: Sequence[tuple[tuple[str, ...], Tensor]], known: Sequence[str] = ()
 ) -> dict[str, Floats]:
     """Return the column of each name; NaN in rows that do not have it."""
-    columns: dict[str, int] = {}
-    for name in known:
-        columns.setdefault(name, len(columns))
     # Nearly always all rows have the same names: rows alike are read in one transfer.
     alike: dict[tuple[str, ...], list[int]] = {}
     for place, (names, _) in enumerate(rows):
         alike.setdefault(names, []).append(place)
-    for names in alike:
-        for name in names:
-            columns.setdefault(name, len(columns))
+    ordered = dict.fromkeys(chain(known, *alike))
+    columns = {name: place for place, name in enumerate(ordered)}
     table = np.full((len(columns), len(rows)), math.nan)
     for names, places in alike.items():
         if names:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcourse.diagnosis.history import History
+from gradcourse.diagnosis.history import History, over_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,14 +60,7 @@ def _draw_layers(axes: Axes, history: History) -> None:
         xlabel="layer, from input to output" if history.layers else "in the model's order",
         yscale="log",
     )
-    middle: list[float] = []
-    low: list[float] = []
-    high: list[float] = []
-    for norms in layers.values():
-        usable = norms[np.isfinite(norms) & (norms > 0)]
-        quantiles = np.quantile(usable, [0.5, 0.05, 0.95]) if len(usable) else [np.nan] * 3
-        for values, quantile in zip((middle, low, high), quantiles, strict=True):
-            values.append(float(quantile))
+    middle, low, high = over_steps(layers, 0.5, 0.05, 0.95)
     places = np.arange(len(layers))
     axes.plot(places, middle, "o-", color=MEASURED, label="median over the steps")
     axes.fill_between(places, low, high, color=MEASURED, alpha=0.25, label="5 to 95 % of the steps")

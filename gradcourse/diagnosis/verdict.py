@@ -160,11 +160,9 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
         loudest = len(levels) - 1 - int(np.argmax(ends[::-1]))
         won = levels[0] - levels[loudest]
         if won >= DECADES:
-            begins = _first(paths[: loudest + 1], levels[: loudest + 1] - levels[loudest] >= BEGINS)
-            reason = (
-                f"{quantity} grows by {won:.1f} decades from {paths[loudest]} back to {paths[0]}"
-            )
-            return verdict("exploding", reason, begins)
+            within = dict(list(profile.items())[: loudest + 1])
+            begins = _first(list(within), levels[: loudest + 1] - levels[loudest] >= BEGINS)
+            return verdict("exploding", _across(within, quantity, "grows"), begins)
     units: tuple[tuple[Verdict, dict[str, Floats], float], ...] = (
         ("dead", history.dead, DEAD),
         ("saturated", history.saturated, SATURATED),
@@ -276,6 +274,10 @@ def _first_bad(history: History) -> str:
 
 
 def _loudest(history: History) -> str:
-    """Return the layer whose gradient is largest on the step with the largest norm."""
-    norms = {name: np.nanmax(norms) for name, norms in history.parameters.items() if len(norms)}
-    return layer_of(max(norms, key=lambda name: norms[name])) if norms else ""
+    """Return the layer of the parameter whose gradient has been the largest of all."""
+    # Of a parameter that never had a gradient, as a frozen one, the norms are all NaN.
+    largest = {
+        name: float(np.fmax.reduce(norms, initial=-1.0))
+        for name, norms in history.parameters.items()
+    }
+    return layer_of(max(largest, key=lambda name: largest[name])) if largest else ""

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from gradcourse.checks import at_least
 from gradcourse.clipping.gradients import Gradients
+from gradcourse.clipping.nonfinite import kind_of
 
 __all__ = ["NonFiniteError", "StepGuard"]
 
@@ -92,7 +93,7 @@ def describe_loss(losses: list[float]) -> str:
     for place, loss in enumerate(losses):
         if not math.isfinite(loss):
             which = f"the loss of micro_batches[{place}]" if len(losses) > 1 else "the loss"
-            return f"{which} is {'NaN' if math.isnan(loss) else 'Inf'}"
+            return f"{which} is {kind_of(loss)}"
     # Each is finite, but the sum was rounded up beyond the largest number.
     return "the loss is Inf"
 

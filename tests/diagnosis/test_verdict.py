@@ -142,6 +142,13 @@ def test_a_norm_of_a_thousand_times_its_median_is_an_explosion(spike: float, ver
         assert found.reason == "the norm reaches 1e+03 at step 3, after a median of 1"
 
 
+def test_a_frozen_parameter_is_not_where_a_spike_began() -> None:
+    norm = np.array([1, 1, 1, 5000, 1])
+    parameters = {"a.weight": np.full(5, math.nan), "b.weight": norm}
+    found = verdict_on(history(norm=norm, parameters=parameters))
+    assert (found.verdict, found.layer) == ("exploding", "b")
+
+
 def test_a_run_that_converges_has_not_exploded() -> None:
     assert verdict_on(history(norm=np.geomspace(1, 1e-16, 5))).verdict == "healthy"
 
