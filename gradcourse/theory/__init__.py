@@ -5,6 +5,9 @@ variance of a pre-activation, and ``chi`` the factor by which one layer multipli
 the gradient, so that its norm changes by ``sqrt(chi)``.
 """
 
+# These modules write scipy.special.expit in full: SciPy loads a part of itself when it is first
+# named so, and a lesson's first picture does not wait for parts that it does not use.
+
 from gradcourse.theory.activations import ACTIVATIONS, Activation, activation
 from gradcourse.theory.chains import (
     chain_fixed_point,

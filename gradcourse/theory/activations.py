@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
-from scipy.differentiate import derivative as numerical_derivative
 
 __all__ = ["ACTIVATIONS", "Activation", "Array", "ArrayFunction", "activation"]
 
@@ -79,14 +78,14 @@ def _differentiated(function: ArrayFunction) -> ArrayFunction:
         x = np.asarray(x, dtype=np.float64)
         # The first step is half the distance to 0 at most, so that a kink at 0 stays outside of it.
         step = np.clip(np.abs(x) / 2, 1e-12, 0.5)
-        return np.asarray(numerical_derivative(function, x, initial_step=step).df)
+        return np.asarray(scipy.differentiate.derivative(function, x, initial_step=step).df)
 
     return slope
 
 
 def _sigmoid_slope(x: Array) -> Array:
-    y = special.expit(x)
-    return np.asarray(y * special.expit(-x))
+    y = scipy.special.expit(x)
+    return np.asarray(y * scipy.special.expit(-x))
 
 
 def _tanh_slope(x: Array) -> Array:
@@ -95,12 +94,12 @@ def _tanh_slope(x: Array) -> Array:
 
 
 def _gelu_slope(x: Array) -> Array:
-    return np.asarray(special.ndtr(x) + x * _normal_density(x))
+    return np.asarray(scipy.special.ndtr(x) + x * _normal_density(x))
 
 
 def _silu_slope(x: Array) -> Array:
-    y = special.expit(x)
-    return np.asarray(y + x * y * special.expit(-x))
+    y = scipy.special.expit(x)
+    return np.asarray(y + x * y * scipy.special.expit(-x))
 
 
 def _normal_density(x: Array) -> Array:
@@ -115,7 +114,7 @@ _ALL = (
     Activation("linear", lambda x: np.asarray(x, dtype=np.float64), lambda x: np.ones(np.shape(x))),
     Activation(
         "sigmoid",
-        lambda x: np.asarray(special.expit(x)),
+        lambda x: np.asarray(scipy.special.expit(x)),
         _sigmoid_slope,
     ),
     Activation("tanh", lambda x: np.asarray(np.tanh(x)), _tanh_slope),
@@ -134,14 +133,14 @@ _ALL = (
         lambda x: np.where(np.greater(x, 0), x, np.expm1(np.minimum(x, 0.0))),
         lambda x: np.exp(np.minimum(x, 0.0)),
     ),
-    Activation("gelu", lambda x: np.asarray(x * special.ndtr(x)), _gelu_slope),
-    Activation("silu", lambda x: np.asarray(x * special.expit(x)), _silu_slope),
+    Activation("gelu", lambda x: np.asarray(x * scipy.special.ndtr(x)), _gelu_slope),
+    Activation("silu", lambda x: np.asarray(x * scipy.special.expit(x)), _silu_slope),
     Activation(
         "softplus",
         lambda x: np.asarray(np.logaddexp(0.0, x)),
-        lambda x: np.asarray(special.expit(x)),
+        lambda x: np.asarray(scipy.special.expit(x)),
     ),
-    Activation("erf", lambda x: np.asarray(special.erf(x)), _erf_slope),
+    Activation("erf", lambda x: np.asarray(scipy.special.erf(x)), _erf_slope),
 )
 
 ACTIVATIONS: dict[str, Activation] = {one.name: one for one in _ALL}

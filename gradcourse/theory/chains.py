@@ -6,7 +6,7 @@ import math
 from decimal import Decimal, localcontext
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from gradcourse.checks import at_least, more_than_zero
 from gradcourse.theory.activations import Activation, Array, ArrayFunction
@@ -141,7 +141,7 @@ def chain_fixed_point(
         before, now = now, move(now)
     after = move(now)
     if (after - now) * (now - before) < 0:
-        point = float(optimize.brentq(lambda x: move(x) - x, before, now, xtol=1e-15))
+        point = float(scipy.optimize.brentq(lambda x: move(x) - x, before, now, xtol=1e-15))
         if rate(point) > 1 + 1e-6:
             raise ValueError(
                 f"the chain of {phi.name} with weight {weight:g} and bias {bias:g} "
@@ -156,7 +156,7 @@ def chain_fixed_point(
         if abs(ahead) > 1e12:
             return math.copysign(math.inf, step), rate(math.copysign(1e100, step))
         if (move(ahead) - ahead) * step <= 0:
-            point = float(optimize.brentq(lambda x: move(x) - x, now, ahead, xtol=1e-15))
+            point = float(scipy.optimize.brentq(lambda x: move(x) - x, now, ahead, xtol=1e-15))
             return point, rate(point)
         step *= 1.5
     return now, rate(now)
@@ -176,8 +176,8 @@ def product_log_norm(width: int, weight_variance: float = 1.0) -> tuple[float, f
     """
     width = at_least(1, "width", width)
     variance = more_than_zero("weight_variance", weight_variance)
-    mean = (math.log(2 * variance / width) + float(special.digamma(width / 2))) / 2
-    return mean, float(special.polygamma(1, width / 2)) / 4
+    mean = (math.log(2 * variance / width) + float(scipy.special.digamma(width / 2))) / 2
+    return mean, float(scipy.special.polygamma(1, width / 2)) / 4
 
 
 def lyapunov_exponents(width: int, weight_variance: float = 1.0) -> Array:
@@ -197,7 +197,7 @@ def lyapunov_exponents(width: int, weight_variance: float = 1.0) -> Array:
     width = at_least(1, "width", width)
     variance = more_than_zero("weight_variance", weight_variance)
     degrees = np.arange(width, 0, -1)
-    return np.asarray((np.log(2 * variance / width) + special.digamma(degrees / 2)) / 2)
+    return np.asarray((np.log(2 * variance / width) + scipy.special.digamma(degrees / 2)) / 2)
 
 
 def _format(dtype: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import functools
 import math
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from gradcourse.checks import at_least_zero, more_than_zero
 from gradcourse.theory.activations import Activation, ArrayFunction
@@ -219,7 +219,8 @@ def _settled(moments: Moments, weight: float, bias: float, start: float) -> floa
         step *= 1.25
         now = sign * drift(ahead)
         if now < -ROUNDING:
-            return math.exp(float(optimize.brentq(drift, here, ahead, xtol=1e-14, rtol=1e-14)))
+            log_q = scipy.optimize.brentq(drift, here, ahead, xtol=1e-14, rtol=1e-14)
+            return math.exp(float(log_q))
         if now > ROUNDING:
             here = ahead
     return math.inf if sign > 0 else 0.0
@@ -239,7 +240,7 @@ def _critical(phi: Activation, bias: float) -> float:
     while low < top:
         high = low + 0.4
         if log_chi(high) > ROUNDING:
-            return math.exp(float(optimize.bisect(log_chi, low, high, xtol=1e-12)))
+            return math.exp(float(scipy.optimize.bisect(log_chi, low, high, xtol=1e-12)))
         low = high
     raise ValueError(
         f"no weight variance up to 1e+06 makes gradients explode through {phi.name} "

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
 
 from gradcourse.checks import at_least, at_least_zero, more_than_zero
 from gradcourse.theory.activations import Activation, Array, ArrayFunction
@@ -130,8 +130,8 @@ def mean_field_profile(
             activation=phi.name,
             weight_variance=weight,
             bias_variance=bias,
-            q=np.exp(logsumexp(np.stack(log_q) + share, axis=1)),
-            mean_square=np.exp(logsumexp(squares + share, axis=1)),
+            q=np.exp(scipy.special.logsumexp(np.stack(log_q) + share, axis=1)),
+            mean_square=np.exp(scipy.special.logsumexp(squares + share, axis=1)),
             log10_activation=_log10_root(squares, share),
             log10_gradient=_log10_root(gradient, share),
             log10_weight_gradient=relative,
@@ -139,5 +139,5 @@ def mean_field_profile(
 
 
 def _log10_root(log_squares: Array, share: Array) -> Array:
-    means = logsumexp(log_squares + share, axis=1)
+    means = scipy.special.logsumexp(log_squares + share, axis=1)
     return np.asarray(means / (2 * math.log(10)))
