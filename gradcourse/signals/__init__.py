@@ -6,14 +6,17 @@ theory is ``weight_scale**2``.
 """
 
 from gradcourse.signals.mlp import MLPSignal, mlp_signal
+from gradcourse.signals.phase import PhaseDiagram, phase_diagram
 from gradcourse.signals.products import ProductSignal, product_exponents, product_signal
 from gradcourse.signals.weights import CACHE_BYTES
 
 __all__ = [
     "CACHE_BYTES",
     "MLPSignal",
+    "PhaseDiagram",
     "ProductSignal",
     "mlp_signal",
+    "phase_diagram",
     "product_exponents",
     "product_signal",
 ]

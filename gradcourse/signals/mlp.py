@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -13,14 +13,9 @@ from torch import Tensor
 
 from gradcourse.checks import at_least, between
 from gradcourse.device import choose_device
-from gradcourse.signals.activations import ValueAndSlope, value_and_slope
-from gradcourse.signals.weights import (
-    BaseWeights,
-    base_weights,
-    log10_of,
-    one_thread,
-    random_generator,
-)
+from gradcourse.signals.activations import value_and_slope
+from gradcourse.signals.passes import Passes, checked_inputs, passes
+from gradcourse.signals.weights import base_weights, one_thread
 from gradcourse.signals.words import (
     Array,
     change,
@@ -33,13 +28,8 @@ __all__ = ["MLPSignal", "mlp_signal"]
 
 Profile = Literal["activation", "gradient", "weight_gradient"]
 
-LOG10_2 = math.log10(2)
-# A float32 is rounded to inf from 2**128 on, and to 0 up to 2**-150.
-LARGEST, SMALLEST = 128, -150
-# Numbers are rescaled, by powers of 2, when their size leaves 2**-8 to 2**8.
-COMFORT = 8
-# Beyond these powers of 2 an activation is taken to be straight: x -> a x on either side of 0.
-STRAIGHT_BELOW, STRAIGHT_ABOVE = -40, 64
+# Five numbers are kept for each: sum, activation, slope, and the two gradients.
+GROUP_NUMBERS = 12_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,11 +188,7 @@ def mlp_signal(
     >>> signal.log10_gradient.shape
     (8, 101)
     """
-    if not isinstance(inputs, Tensor) or inputs.ndim != 2 or inputs.numel() == 0:
-        shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise ValueError(f"inputs must be a tensor of shape (batch, features), got {shape}")
-    if not torch.isfinite(inputs).all():
-        raise ValueError("inputs must be finite numbers, got NaN or inf")
+    batch = checked_inputs(inputs)
     name, phi = value_and_slope(activation)
     width = at_least(1, "width", width)
     depth = at_least(1, "depth", depth)
@@ -211,15 +197,15 @@ def mlp_signal(
     weight_scale = between(1e-6, 1e6, "weight_scale", weight_scale)
     bias_scale = between(0, 1e6, "bias_scale", bias_scale)
     where = choose_device(device)
-    run = _Run(
-        base_weights(inputs.shape[1], width, first_seed, seeds, where),
-        phi,
-        weight_scale,
-        bias_scale,
-    )
+    groups = []
     with torch.no_grad(), one_thread(where.type == "cpu" and width <= 256):
-        run.forward(inputs.detach().to("cpu", torch.float64), depth)
-        run.backward(len(inputs))
+        for first, count in _groups(seeds, len(inputs) * width * depth):
+            weights = base_weights(inputs.shape[1], width, first_seed + first, count, where)
+            groups.append(passes(batch, weights, phi, depth, weight_scale, bias_scale))
+    found = {
+        field.name: np.concatenate([getattr(group, field.name) for group in groups])
+        for field in fields(Passes)
+    }
     return MLPSignal(
         activation=name,
         width=width,
@@ -227,165 +213,20 @@ def mlp_signal(
         weight_scale=weight_scale,
         bias_scale=bias_scale,
         first_seed=first_seed,
-        log10_activation=run.log10_activation,
-        log10_gradient=run.log10_gradient,
-        log10_weight_gradient=run.log10_weight_gradient,
-        forward_overflow_layer=_typical(run.forward_overflow),
-        backward_overflow_layer=_typical(run.backward_overflow, last=True),
-        underflow_layer=_typical(run.backward_underflow, last=True),
+        log10_activation=found["activation"],
+        log10_gradient=found["gradient"],
+        log10_weight_gradient=found["weight_gradient"],
+        forward_overflow_layer=_typical(found["forward_overflow"]),
+        backward_overflow_layer=_typical(found["backward_overflow"], last=True),
+        underflow_layer=_typical(found["underflow"], last=True),
     )
 
 
-class _Run:
-    """One forward and one backward pass; true numbers are the kept ones times ``2**exponent``."""
-
-    def __init__(
-        self, weights: BaseWeights, phi: ValueAndSlope, weight_scale: float, bias_scale: float
-    ) -> None:
-        self.weights = weights
-        self.phi = phi
-        self.weight_scale = weight_scale
-        self.bias_scale = bias_scale
-        self.device = weights.device
-        self.seeds = len(weights.seeds)
-        # For each seed the layer of an event, NaN while it has not happened.
-        never = np.full(self.seeds, math.nan)
-        self.forward_overflow, self.forward_underflow = never.copy(), never.copy()
-        self.backward_overflow, self.backward_underflow = never.copy(), never.copy()
-
-    def forward(self, inputs: Tensor, depth: int) -> None:
-        """Run the layers, and keep what the backward pass needs."""
-        size = float(inputs.abs().max())
-        first = math.frexp(size)[1] if abs(math.log2(size or 1.0)) > COMFORT else 0
-        h = (inputs * 2.0**-first).to(self.device, torch.float32).expand(self.seeds, -1, -1)
-        exponent = np.full(self.seeds, float(first))
-        # With fewer samples than units, inner products of samples are a cheaper way to dW's norm.
-        self.gram = len(inputs) < self.weights.width
-        self.slopes: list[Tensor] = []
-        self.below: list[Tensor] = []
-        norms = [torch.linalg.vector_norm(h, dim=(1, 2)) / math.sqrt(h[0].numel())]
-        exponents = [exponent]
-        self.kept_exponents = []
-        nothing = torch.zeros(1, 1, 1, device=self.device)
-        for layer in range(1, depth + 1):
-            self.below.append(torch.bmm(h, h.mT) if self.gram else h)
-            self.kept_exponents.append(exponent)
-            weight, bias = self.weights.layer(layer)
-            scale = self.weight_scale / math.sqrt(weight.shape[2])
-            if self.bias_scale:
-                bias = bias * self._powers(-exponent, math.log2(self.bias_scale))
-                z = torch.baddbmm(bias, h, weight.mT, alpha=scale)
-            else:
-                z = torch.baddbmm(nothing, h, weight.mT, beta=0, alpha=scale)
-            near = np.clip(exponent, STRAIGHT_BELOW, STRAIGHT_ABOVE)
-            if near.any():
-                h, slope = self.phi(z * self._powers(near))
-                h = h * self._powers(-near)
-            else:
-                h, slope = self.phi(z)
-            self.slopes.append(slope)
-            norm = torch.linalg.vector_norm(h, dim=(1, 2)) / math.sqrt(h[0].numel())
-            norms.append(norm)
-            exponents.append(exponent)
-            sizes = _log2(norm) + exponent
-            self._watch(z, sizes, exponent, layer, self.forward_overflow, self.forward_underflow)
-            h, exponent = self._rescaled(h, sizes, exponent)
-        self.log10_activation = log10_of(norms) + LOG10_2 * np.stack(exponents, axis=1)
-        self.depth = depth
-        self._mark_overflow(self.log10_activation, from_layer=True)
-
-    def backward(self, batch: int) -> None:
-        """Run the layers back from random cotangents of unit norm."""
-        width = self.weights.width
-        draws = [
-            random_generator(seed, 0).standard_normal((batch, width)) for seed in self.weights.seeds
-        ]
-        cotangents = np.stack([draw / np.linalg.norm(draw) for draw in draws])
-        delta = torch.from_numpy(cotangents.astype(np.float32)).to(self.device)
-        exponent = np.zeros(self.seeds)
-        norms, exponents = [torch.linalg.vector_norm(delta, dim=(1, 2))], [exponent]
-        by_weight, by_weight_exponents = [], []
-        # In a plain run the sums above a flushed layer are 0, and so is the slope of a ReLU there:
-        # this is how much smaller, in powers of 2, that makes the gradient of a plain run.
-        smaller = np.zeros(self.seeds)
-        with np.errstate(divide="ignore"):
-            at_zero = np.log2(abs(float(self.phi(torch.zeros(1, 1, 1))[1])) * self.weight_scale)
-        before = _log2(norms[0])
-        for layer in range(self.depth, 0, -1):
-            weight = self.weights.layer(layer)[0]
-            delta = delta * self.slopes.pop()
-            below = self.below.pop()
-            if self.gram:
-                product = torch.bmm(delta, delta.mT).mul_(below)
-                by_weight.append(product.sum((1, 2)).clamp_(min=0).sqrt_())
-            else:
-                product = torch.bmm(delta.mT, below)
-                by_weight.append(torch.linalg.vector_norm(product, dim=(1, 2)))
-            by_weight_exponents.append(exponent + self.kept_exponents[layer - 1])
-            delta = torch.bmm(delta, weight)
-            exponent = exponent + math.log2(self.weight_scale / math.sqrt(weight.shape[2]))
-            norm = torch.linalg.vector_norm(delta, dim=(1, 2))
-            norms.append(norm)
-            exponents.append(exponent)
-            sizes = _log2(norm) + exponent
-            flushed = (layer > self.forward_underflow) & np.isfinite(sizes)
-            if flushed.any():
-                smaller[flushed] += at_zero - (sizes - before)[flushed]
-            events = self.backward_overflow, self.backward_underflow
-            self._watch(delta, sizes + smaller, exponent + smaller, layer - 1, *events)
-            before = sizes
-            delta, exponent = self._rescaled(delta, sizes, exponent)
-        gradient = log10_of(norms) + LOG10_2 * np.stack(exponents, axis=1)
-        weight_gradient = log10_of(by_weight) + LOG10_2 * np.stack(by_weight_exponents, axis=1)
-        gradient[:, 0] = 0.0
-        self.log10_gradient = gradient[:, ::-1].copy()
-        self.log10_weight_gradient = weight_gradient[:, ::-1].copy()
-        self._mark_overflow(self.log10_gradient[:, :-1])
-        self._mark_overflow(self.log10_weight_gradient)
-
-    def _watch(
-        self,
-        tensor: Tensor,
-        sizes: Array,
-        exponent: Array,
-        layer: int,
-        overflow: Array,
-        underflow: Array,
-    ) -> None:
-        # The largest element lies between the root mean square and the norm, so it is looked up
-        # only where one of the two is near a limit.
-        spread = math.log2(tensor[0].numel()) + 2
-        near = ~((sizes < LARGEST - spread) & (sizes > SMALLEST + spread))
-        if not near.any():
-            return
-        kept = _log2(tensor.abs().amax((1, 2)))
-        largest = kept + exponent
-        broken = np.isnan(sizes) | np.isposinf(sizes) | ~(largest < LARGEST)
-        overflow[np.isnan(overflow) & near & broken] = layer
-        flushed = (largest <= SMALLEST) & np.isfinite(kept)
-        underflow[np.isnan(underflow) & near & flushed] = layer
-
-    def _rescaled(self, tensor: Tensor, sizes: Array, exponent: Array) -> tuple[Tensor, Array]:
-        away = sizes - exponent
-        steps = np.where(np.isfinite(away) & (np.abs(away) > COMFORT), np.round(away), 0.0)
-        if not steps.any():
-            return tensor, exponent
-        return tensor * self._powers(-steps), exponent + steps
-
-    def _powers(self, exponents: Array, offset: float = 0.0) -> Tensor:
-        powers = np.exp2(np.clip(exponents + offset, -126, 126)).astype(np.float32)
-        return torch.from_numpy(powers).to(self.device)[:, None, None]
-
-    def _mark_overflow(self, profile: Array, from_layer: bool = False) -> None:
-        # Past an activation that truly overflows nothing is known: it is inf, never NaN.
-        for row in np.flatnonzero(np.isnan(profile).any(1) | np.isposinf(profile).any(1)):
-            bad = ~np.isfinite(profile[row]) & ~np.isneginf(profile[row])
-            profile[row, int(np.argmax(bad)) if from_layer else 0 :] = math.inf
-
-
-def _log2(norms: Tensor) -> Array:
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log2(norms.cpu().numpy().astype(np.float64)))
+def _groups(seeds: int, numbers: int) -> Iterator[tuple[int, int]]:
+    """Divide seeds into groups whose passes fit into memory; one network keeps ``numbers``."""
+    most = max(1, GROUP_NUMBERS // numbers)
+    for first in range(0, seeds, most):
+        yield first, min(most, seeds - first)
 
 
 def _typical(layers: Iterable[float], *, last: bool = False) -> int | None:

@@ -39,6 +39,7 @@ class BaseWeights:
         self.device = device
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._bytes = 0
+        self._cotangents: dict[int, Tensor] = {}
 
     def layer(self, layer: int) -> tuple[Tensor, Tensor]:
         """Return base weights and biases of a layer; the first layer is 1."""
@@ -47,6 +48,18 @@ class BaseWeights:
             self._kept.append(drawn)
             self._bytes += sum(part.nbytes for part in drawn)
         return self._kept[layer - 1] if layer <= len(self._kept) else self._draw(layer)
+
+    def cotangents(self, batch: int) -> Tensor:
+        """Return random numbers of unit norm for each seed, shape (seeds, batch, width)."""
+        if batch not in self._cotangents:
+            draws = [
+                random_generator(seed, 0).standard_normal((batch, self.width))
+                for seed in self.seeds
+            ]
+            unit = np.stack([draw / np.linalg.norm(draw) for draw in draws]).astype(np.float32)
+            # One batch is looked at again and again; another takes its place.
+            self._cotangents = {batch: torch.from_numpy(unit).to(self.device)}
+        return self._cotangents[batch]
 
     def _draw(self, layer: int) -> tuple[Tensor, Tensor]:
         fan_in = self.features if layer == 1 else self.width

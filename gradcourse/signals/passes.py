@@ -1,0 +1,324 @@
+"""One forward and one backward pass of many networks, which neither overflow nor underflow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gradcourse.signals.activations import ValueAndSlope
+from gradcourse.signals.weights import BaseWeights
+from gradcourse.signals.words import Array
+
+__all__ = [
+    "LOG10_2",
+    "STRAIGHT_ABOVE",
+    "STRAIGHT_BELOW",
+    "TOLERANCE",
+    "Passes",
+    "checked_inputs",
+    "log2_norms",
+    "passes",
+    "powers_of_2",
+    "rescale_",
+    "rescale_every",
+    "start",
+]
+
+LOG10_2 = math.log10(2)
+# A float32 is rounded to inf from 2**128 on, and to 0 up to 2**-150.
+LARGEST, SMALLEST = 128, -150
+# Numbers are rescaled, by powers of 2, when their size leaves 2**-8 to 2**8 at a layer that asks.
+COMFORT = 8
+# Between those layers sizes may leave it, but so little that squares of products stay exact.
+TOLERANCE = 28
+# Beyond these powers of 2 an activation is taken to be straight: x -> a x on either side of 0.
+STRAIGHT_BELOW, STRAIGHT_ABOVE = -40, 64
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """What two passes measured; log10 of norms, and the layers of events, NaN where none was.
+
+    Attributes
+    ----------
+    activation, gradient
+        Shape (seeds, depth + 1).
+    weight_gradient
+        Shape (seeds, depth).
+    forward_overflow, backward_overflow, underflow
+        Shape (seeds,).
+    """
+
+    activation: Array
+    gradient: Array
+    weight_gradient: Array
+    forward_overflow: Array
+    backward_overflow: Array
+    underflow: Array
+
+
+def passes(
+    inputs: Tensor,
+    weights: BaseWeights,
+    phi: ValueAndSlope,
+    depth: int,
+    weight_scale: float,
+    bias_scale: float,
+) -> Passes:
+    """Run all seeds of ``weights`` forward and back on ``inputs``, float64 on the CPU.
+
+    A host that reads a size after each layer costs as much as the layer, so sizes are looked at
+    every few layers. Where that was too seldom, it is all done again with a look at every layer.
+    """
+    every = rescale_every(weight_scale)
+    run = _Run(weights, phi, weight_scale, bias_scale, every)
+    done = run.measure(inputs, depth)
+    if every > 1 and not run.exact:
+        done = _Run(weights, phi, weight_scale, bias_scale, 1).measure(inputs, depth)
+    return done
+
+
+def checked_inputs(inputs: Tensor) -> Tensor:
+    """Return a batch as float64 on the CPU, or say what it must be."""
+    if not isinstance(inputs, Tensor) or inputs.ndim != 2 or inputs.numel() == 0:
+        shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ValueError(f"inputs must be a tensor of shape (batch, features), got {shape}")
+    if not torch.isfinite(inputs).all():
+        raise ValueError("inputs must be finite numbers, got NaN or inf")
+    return inputs.detach().to("cpu", torch.float64)
+
+
+def start(inputs: Tensor, device: torch.device) -> tuple[Tensor, float]:
+    """Return inputs of comfortable size as float32, and their exponent."""
+    size = float(inputs.abs().max())
+    first = math.frexp(size)[1] if abs(math.log2(size or 1.0)) > COMFORT else 0
+    return (inputs * 2.0**-first).to(device, torch.float32), float(first)
+
+
+def rescale_every(weight_scale: float) -> int:
+    """Return after how many layers sizes are looked at: a layer changes them by a few bits."""
+    return max(1, min(8, int(16 / (1 + abs(math.log2(weight_scale))))))
+
+
+class _Run:
+    """One forward and one backward pass; true numbers are the kept ones times ``2**exponent``."""
+
+    def __init__(
+        self,
+        weights: BaseWeights,
+        phi: ValueAndSlope,
+        weight_scale: float,
+        bias_scale: float,
+        every: int,
+    ) -> None:
+        self.weights = weights
+        self.phi = phi
+        self.weight_scale = weight_scale
+        self.bias_scale = bias_scale
+        self.every = every
+        self.exact = True
+        self.seeds = len(weights.seeds)
+        # For each seed the layer of an event, NaN while it has not happened.
+        never = np.full(self.seeds, math.nan)
+        self.forward_overflow, self.forward_underflow = never.copy(), never.copy()
+        self.backward_overflow, self.backward_underflow = never.copy(), never.copy()
+
+    def measure(self, inputs: Tensor, depth: int) -> Passes:
+        self.depth = depth
+        activation = self.forward(inputs)
+        gradient, weight_gradient = self.backward(len(inputs))
+        return Passes(
+            activation,
+            gradient,
+            weight_gradient,
+            self.forward_overflow,
+            self.backward_overflow,
+            self.backward_underflow,
+        )
+
+    def forward(self, inputs: Tensor) -> Array:
+        """Run the layers, and keep what the backward pass needs."""
+        device, width = self.weights.device, self.weights.width
+        self.inputs, first = start(inputs, device)
+        h = self.inputs.expand(self.seeds, -1, -1)
+        exponent = np.full(self.seeds, first)
+        up = down = None
+        shape = (self.depth, self.seeds, len(inputs), width)
+        sums, self.hidden = (torch.empty(shape, device=device) for _ in range(2))
+        self.slopes: list[Tensor] = []
+        self.exponents = [exponent]
+        nothing = torch.zeros(1, 1, 1, device=device)
+        log2_root = math.log2(len(inputs) * width) / 2
+        for row in range(self.depth):
+            weight, bias = self.weights.layer(row + 1)
+            scale = self.weight_scale / math.sqrt(weight.shape[2])
+            if self.bias_scale:
+                bias = bias * powers_of_2(h, -exponent, math.log2(self.bias_scale))
+                z = torch.baddbmm(bias, h, weight.mT, alpha=scale, out=sums[row])
+            else:
+                z = torch.baddbmm(nothing, h, weight.mT, beta=0, alpha=scale, out=sums[row])
+            value, slope = self.phi(z if up is None else z * up)
+            h = self.hidden[row].copy_(value)
+            self.slopes.append(slope)
+            if down is not None:
+                h.mul_(down)
+            if (row + 1) % self.every == 0:
+                exponent = rescale_(h, log2_norms(h) - log2_root, exponent)
+                near = np.clip(exponent, STRAIGHT_BELOW, STRAIGHT_ABOVE)
+                up = powers_of_2(h, near) if near.any() else None
+                down = powers_of_2(h, -near) if near.any() else None
+            self.exponents.append(exponent)
+        norms = torch.cat([_norm(self.inputs).expand(1, self.seeds), _norm(self.hidden)])
+        entries = [inputs.numel(), *[len(inputs) * width] * self.depth]
+        activation = self._log10(norms, self.exponents) - np.log10(entries)[:, None] / 2
+        events = self.forward_overflow, self.forward_underflow
+        before = self.exponents[:-1]
+        self._watch(sums, activation[1:] / LOG10_2, before, range(1, self.depth + 1), *events)
+        profile = activation.T.copy()
+        _mark_overflow(profile, from_layer=True)
+        return profile
+
+    def backward(self, batch: int) -> tuple[Array, Array]:
+        """Run the layers back from random cotangents of unit norm."""
+        delta = first = self.weights.cotangents(batch)
+        exponent = np.zeros(self.seeds)
+        exponents = [exponent]
+        # By depth from the last layer: the gradients of sums, and of the activations below them.
+        by_sum, by_activation = torch.empty_like(self.hidden), []
+        nothing = torch.zeros(1, 1, 1, device=delta.device)
+        for layer in range(self.depth, 0, -1):
+            weight = self.weights.layer(layer)[0]
+            delta = torch.mul(delta, self.slopes.pop(), out=by_sum[layer - 1])
+            scale = self.weight_scale / math.sqrt(weight.shape[2])
+            delta = torch.baddbmm(nothing, delta, weight, beta=0, alpha=scale)
+            by_activation.append(delta)
+            if layer % self.every == 1 or self.every == 1:
+                exponent = rescale_(delta, log2_norms(delta), exponent)
+            exponents.append(exponent)
+        norms = torch.stack([_norm(delta) for delta in (first, *by_activation)])
+        gradient = self._log10(norms, exponents)
+        by_weight = self._by_weight(by_sum)
+        above = exponents[-2::-1]
+        weight_exponents = [a + b for a, b in zip(above, self.exponents[:-1], strict=True)]
+        weight_gradient = self._log10(by_weight, weight_exponents, watched=False)
+        layers = np.arange(self.depth - 1, -1, -1)
+        sizes = gradient / LOG10_2
+        smaller = self._smaller(sizes, layers)
+        plain = [kept + less for kept, less in zip(exponents[1:], smaller, strict=True)]
+        events = self.backward_overflow, self.backward_underflow
+        self._watch(by_activation, sizes[1:] + smaller, plain, layers, *events)
+        gradient[0] = 0.0
+        profile, weight_profile = gradient[::-1].T.copy(), weight_gradient.T.copy()
+        _mark_overflow(profile[:, :-1])
+        _mark_overflow(weight_profile)
+        return profile, weight_profile
+
+    def _by_weight(self, by_sum: Tensor) -> Tensor:
+        """Return the norms of the weight gradients, shape (depth, seeds)."""
+        if len(self.inputs) >= self.weights.width:
+            below = [self.inputs.expand(self.seeds, -1, -1), *self.hidden[:-1]]
+            products = zip(by_sum, below, strict=True)
+            return torch.stack([_norm(torch.bmm(delta.mT, h)) for delta, h in products])
+        # With fewer samples than units, inner products of samples are a cheaper way.
+        flat = by_sum.flatten(0, 1)
+        product = torch.bmm(flat, flat.mT).view(self.depth, self.seeds, len(self.inputs), -1)
+        product[0] *= torch.mm(self.inputs, self.inputs.T)
+        flat = self.hidden[:-1].flatten(0, 1)
+        product[1:] *= torch.bmm(flat, flat.mT).view_as(product[1:])
+        return product.sum((2, 3)).clamp_(min=0).sqrt_()
+
+    def _log10(self, norms: Tensor, exponents: list[Array], watched: bool = True) -> Array:
+        """Return log10 of the true norms, all of shape (layers, seeds)."""
+        with np.errstate(divide="ignore"):
+            kept = np.log10(norms.cpu().numpy().astype(np.float64))
+        if watched:
+            self.exact = self.exact and bool((np.abs(kept) < TOLERANCE * LOG10_2).all())
+        return kept + LOG10_2 * np.stack(exponents)
+
+    def _smaller(self, sizes: Array, layers: NDArray[np.int_]) -> Array:
+        """Return by how many powers of 2 the gradients of a plain float32 run are smaller.
+
+        There the sums above a flushed layer are 0, and so is the slope of a ReLU at them.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at_zero = np.log2(abs(float(self.phi(torch.zeros(1, 1, 1))[1])) * self.weight_scale)
+            flushed = (layers[:, None] + 1 > self.forward_underflow) & np.isfinite(sizes[1:])
+            lost = np.where(flushed, at_zero - np.diff(sizes, axis=0), 0.0)
+        return np.asarray(np.cumsum(lost, axis=0))
+
+    def _watch(
+        self,
+        tensors: Sequence[Tensor] | Tensor,
+        sizes: Array,
+        exponents: list[Array],
+        layers: Iterable[int],
+        overflow: Array,
+        underflow: Array,
+    ) -> None:
+        # The largest element lies between the root mean square and the norm, so it is looked up
+        # only where one of the two is near a limit.
+        spread = math.log2(tensors[0][0].numel()) + 2
+        near = ~((sizes < LARGEST - spread) & (sizes > SMALLEST + spread))
+        for row, layer in enumerate(layers):
+            if not near[row].any():
+                continue
+            kept = _log2(tensors[row].abs().amax((1, 2)))
+            largest = kept + exponents[row]
+            broken = np.isnan(sizes[row]) | np.isposinf(sizes[row]) | ~(largest < LARGEST)
+            overflow[np.isnan(overflow) & near[row] & broken] = layer
+            flushed = (largest <= SMALLEST) & np.isfinite(kept)
+            underflow[np.isnan(underflow) & near[row] & flushed] = layer
+
+
+def rescale_(tensor: Tensor, away: Array, exponent: Array) -> Array:
+    """Bring each entry of a tensor to a comfortable size in place, and return its exponents.
+
+    Parameters
+    ----------
+    tensor
+        Shape (n, ...).
+    away
+        log2 of the size of each entry, shape (n,); from 0 and from inf there is no way back.
+    exponent
+        The true numbers are ``tensor * 2**exponent``, shape (n,).
+    """
+    steps = np.where(np.isfinite(away) & (np.abs(away) > COMFORT), np.round(away), 0.0)
+    if not steps.any():
+        return exponent
+    tensor.mul_(powers_of_2(tensor, -steps))
+    return np.asarray(exponent + steps)
+
+
+def log2_norms(tensor: Tensor) -> Array:
+    """Return log2 of the norm of each entry of a tensor of shape (n, ...), shape (n,)."""
+    return _log2(torch.linalg.vector_norm(tensor.flatten(1), dim=1))
+
+
+def powers_of_2(like: Tensor, exponents: Array, offset: float = 0.0) -> Tensor:
+    """Return ``2**(exponents + offset)``, to be multiplied with tensors like ``like``, (n, ...)."""
+    powers = np.exp2(np.clip(exponents + offset, -126, 126)).astype(np.float32)
+    return torch.from_numpy(powers).to(like.device).view(-1, *[1] * (like.ndim - 1))
+
+
+def _norm(tensor: Tensor) -> Tensor:
+    """Return the norm over samples and units, the last two dimensions."""
+    norm: Tensor = torch.linalg.vector_norm(tensor, dim=(-2, -1))
+    return norm
+
+
+def _log2(norms: Tensor) -> Array:
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log2(norms.cpu().numpy().astype(np.float64)))
+
+
+def _mark_overflow(profile: Array, from_layer: bool = False) -> None:
+    # Past an activation that truly overflows nothing is known: it is inf, never NaN.
+    for row in np.flatnonzero(np.isnan(profile).any(1) | np.isposinf(profile).any(1)):
+        bad = ~np.isfinite(profile[row]) & ~np.isneginf(profile[row])
+        profile[row, int(np.argmax(bad)) if from_layer else 0 :] = math.inf
