@@ -11,7 +11,7 @@ QUIET := OMP_NUM_THREADS=1
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test notebooks check-notebooks lint bench-monitor ci clean
+.PHONY: help lab test notebooks check-notebooks lint bench-course bench-monitor ci clean
 
 help:  ## show this list
 	@echo "make lab     open the course in JupyterLab (in gradcourse-notebooks/, a copy of your own)"
@@ -21,6 +21,7 @@ help:  ## show this list
 	@echo "make notebooks        execute notebooks/source/*.py into notebooks/*.ipynb"
 	@echo "make check-notebooks  say whether the two agree"
 	@echo "make lint             ruff and mypy"
+	@echo "make bench-course     imports, the first picture, each lesson's time and memory, the install"
 	@echo "make bench-monitor    what watching and clipping gradients costs, beside torch's clip"
 	@echo "make ci               everything that the continuous integration runs"
 	@echo "make clean            remove the environment and caches; your notebooks stay"
@@ -49,6 +50,10 @@ lint:
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+
+bench-course:
+	@tools/environment.sh dev
+	@$(RUN) benchmarks/course.py $(ARGS)
 
 bench-monitor:
 	@tools/environment.sh test
