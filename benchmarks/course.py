@@ -205,7 +205,7 @@ def run_lesson(name: str, folder: Path) -> Run:
 
 def show_install() -> dict[str, int]:
     """Print what the installation takes on the disk."""
-    sizes = required_sizes("gradcourse")
+    sizes = required_sizes()
     plain, packed = own_size()
     rows = [[name, f"{size / 1e6:.1f}"] for name, size in list(sizes.items())[:10]]
     rows += [
@@ -215,7 +215,7 @@ def show_install() -> dict[str, int]:
         ["every package of this environment", f"{environment_size() / 1e6:.0f}"],
     ]
     show("The install: the ten largest packages, and sums", ["", "MB"], rows)
-    return sizes | {"gradcourse": plain, "wheel": packed}
+    return sizes | {"gradcourse": plain, "gradcourse, packed": packed}
 
 
 def show(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -224,4 +224,4 @@ def show(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

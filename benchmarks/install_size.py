@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import tomllib
 import zipfile
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -15,26 +16,24 @@ __all__ = ["environment_size", "own_size", "required_sizes"]
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def required_sizes(package: str) -> dict[str, int]:
-    """Return the bytes of every package that a package needs, itself left out, largest first."""
-    # What is asked of each package: its extras, or the empty one.
-    asked: dict[str, set[str]] = {}
-    waiting = [(canonicalize_name(package), frozenset({""}))]
+def required_sizes() -> dict[str, int]:
+    """Return the bytes of every package that the course needs here, largest first."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found: dict[str, int] = {}
+    followed: set[tuple[str, str]] = set()
+    waiting = [(text, "") for text in project["dependencies"]]
     while waiting:
-        name, extras = waiting.pop()
-        try:
-            found = distribution(name)
-        except PackageNotFoundError:
-            continue  # A requirement of another system that no marker excludes.
-        new = extras - asked.setdefault(name, set())
-        asked[name] |= new
-        for text in (found.requires or []) if new else []:
-            needed = Requirement(text)
-            if needed.marker and not any(needed.marker.evaluate({"extra": one}) for one in new):
-                continue
-            waiting.append((canonicalize_name(needed.name), frozenset({"", *needed.extras})))
-    sizes = {name: size(distribution(name)) for name in asked if name != package}
-    return dict(sorted(sizes.items(), key=lambda item: -item[1]))
+        text, extra = waiting.pop()
+        needed = Requirement(text)
+        if needed.marker and not needed.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(needed.name)
+        package = distribution(name)
+        found[name] = size(package)
+        for new in {(name, one) for one in ("", *needed.extras)} - followed:
+            followed.add(new)
+            waiting += [(requirement, new[1]) for requirement in package.requires or ()]
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def environment_size() -> int:
