@@ -60,7 +60,7 @@ def spread(values: Sequence[float]) -> str:
     """Return the median and the 10 to 90 % range, as ``1.02 (0.98 to 1.10)``."""
     if len(values) < 2:
         return f"{values[0]:.3g}"
-    low, *_, high = quantiles(values, n=10)
+    low, *_, high = quantiles(values, n=10, method="inclusive")
     return f"{median(values):.3g} ({low:.3g} to {high:.3g})"
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
+from gradcourse.live.encoder import Encoder
 from gradcourse.live.panel import Panel
 from gradcourse.live.style import styled
 
 __all__ = ["Canvas", "sentence_png"]
 
 DOTS_PER_INCH = 100
+# Fixed parts kept for when their limits come back, 3.4 MB each at the usual size.
+BACKGROUNDS = 8
 
 
 class Canvas:
@@ -52,7 +54,11 @@ class Canvas:
         if not axes:
             raise ValueError(f"panels must name at least one panel, got {mosaic!r}")
         self.panels = {str(name): Panel(ax) for name, ax in axes.items()}
-        self._background: Any = None
+        self._encoder = Encoder()
+        self._backgrounds: OrderedDict[Any, Any] = OrderedDict()
+        self._layout: Any = None
+        self._tick_lengths: list[int] = []
+        self._as_if_first = False
         self.full_redraws = 0
 
     def describe(self, draw: Callable[[Any, Any], None], result: Any) -> None:
@@ -74,22 +80,58 @@ class Canvas:
 
     def png(self) -> bytes:
         """Return the picture as PNG bytes, redrawing the fixed parts only if they changed."""
-        if self._background is None or any(panel.stale for panel in self.panels.values()):
-            self._draw_background()
-        self._agg.restore_region(self._background)
+        self._agg.restore_region(self._background())
         for panel in self.panels.values():
             for artist in panel.moving():
                 panel.axes.draw_artist(artist)
-        return _encode(np.asarray(self._agg.buffer_rgba()))
+        return self._encoder.png(np.asarray(self._agg.buffer_rgba()))
+
+    def forget_limits(self) -> None:
+        """Let the next description choose limits, and places, as if it were the first."""
+        for panel in self.panels.values():
+            panel.forget_limits()
+        self._as_if_first = True
+
+    def _background(self) -> Any:
+        roomy = self._as_if_first and self._tick_lengths != self._lengths()
+        self._as_if_first = False
+        if roomy or any(panel.stale for panel in self.panels.values()):
+            self._place_anew()
+        key = tuple((panel.limits(), panel.fixed()) for panel in self.panels.values())
+        if key not in self._backgrounds:
+            with styled():
+                self._draw_background()
+            self._backgrounds[key] = self._agg.copy_from_bbox(self.figure.bbox)
+            if len(self._backgrounds) > BACKGROUNDS:
+                self._backgrounds.popitem(last=False)
+        self._backgrounds.move_to_end(key)
+        return self._backgrounds[key]
 
     def _draw_background(self) -> None:
-        with styled():
+        """Draw the fixed parts; everything is placed anew only where it would not fit otherwise.
+
+        Placing costs as much as drawing, and makes the axes jump.
+        """
+        fixed = [panel.fixed() for panel in self.panels.values()]
+        lengths = self._lengths()
+        fits = all(now <= then for now, then in zip(lengths, self._tick_lengths, strict=False))
+        if fixed != self._layout or not fits:
+            self._place_anew()
             self._draw_legend()
-            self._agg.draw()
-        self._background = self._agg.copy_from_bbox(self.figure.bbox)
+            self.figure.set_layout_engine("constrained")
+            self._layout, self._tick_lengths = fixed, lengths
+        self._agg.draw()
+        self.figure.set_layout_engine("none")
         for panel in self.panels.values():
             panel.stale = False
         self.full_redraws += 1
+
+    def _lengths(self) -> list[int]:
+        return [panel.tick_length() for panel in self.panels.values()]
+
+    def _place_anew(self) -> None:
+        self._backgrounds.clear()
+        self._layout = None
 
     def _draw_legend(self) -> None:
         for old in list(self.figure.legends):
@@ -119,9 +161,10 @@ class Canvas:
         """Save the picture in the format of the file's ending (png, svg, pdf)."""
         with styled():
             self._draw_legend()
+            self.figure.set_layout_engine("constrained")
             self.figure.savefig(path)
-        # Another renderer has solved the layout its own way; the next picture solves it again.
-        self._background = None
+        # Another renderer has placed everything its own way; the next picture places it again.
+        self._place_anew()
 
 
 def sentence_png(words: str, size: tuple[int, int], scale: float = 1.0) -> bytes:
@@ -142,15 +185,9 @@ def sentence_png(words: str, size: tuple[int, int], scale: float = 1.0) -> bytes
             parse_math=False,
         )
         canvas.draw()
-    return _encode(np.asarray(canvas.buffer_rgba()))
+    return Encoder().png(np.asarray(canvas.buffer_rgba()))
 
 
 def _blank(size: tuple[int, int], scale: float, **options: Any) -> Figure:
     width, height = (pixels / DOTS_PER_INCH for pixels in size)
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH * scale, **options)
-
-
-def _encode(rgba: np.ndarray[Any, Any]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(rgba[..., :3].copy()).save(buffer, format="png", compress_level=1)
-    return buffer.getvalue()

@@ -6,12 +6,14 @@ import base64
 import html
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 import ipywidgets
 
+from gradcourse.checks import at_least
 from gradcourse.live.canvas import Canvas, sentence_png
 from gradcourse.live.controls import Control, make_controls, signature, words
 
@@ -24,7 +26,7 @@ ONE_GESTURE = 0.7
 PLAY_SECONDS = 8.0
 # What still fits into a picture that says a sentence instead.
 LONGEST_SENTENCE = 400
-OPTIONS = {"panels", "size", "scale", "compare", "play"}
+OPTIONS = {"panels", "size", "scale", "compare", "play", "remember"}
 
 Measure = Callable[..., Any]
 Draw = Callable[[Any, Any], None]
@@ -42,6 +44,7 @@ def live(
     scale: float = 1.5,
     compare: bool = False,
     play: str | None = None,
+    remember: int = 32,
     **controls: Any,
 ) -> LiveFigure:
     """Make a figure that measures and draws again whenever one of its controls moves.
@@ -64,6 +67,9 @@ def live(
         Keep the lines of the setting before the last gesture as grey ghosts.
     play
         The name of a control that gets a play button.
+    remember
+        How many results are kept, so that settings that come back are not measured again; 0 if
+        ``measure`` depends on more than its settings.
     **controls
         Abbreviations as in ``ipywidgets.interact``: ``(min, max)`` or ``(min, max, step)``, a
         list, a dict, a bool, ``log(min, max)``, or a ready widget. A control starts at the
@@ -100,6 +106,7 @@ def live(
         scale=scale,
         compare=compare,
         play=play,
+        remember=remember,
     )
 
 
@@ -131,6 +138,7 @@ class LiveFigure:
         scale: float,
         compare: bool,
         play: str | None,
+        remember: int,
     ) -> None:
         taken = sorted(OPTIONS & signature(measure).keys())
         if taken:
@@ -148,6 +156,8 @@ class LiveFigure:
                 f"got {play!r}"
             )
         self.canvas = Canvas(panels, size, scale)
+        self._remember = at_least(0, "remember", remember)
+        self._results: OrderedDict[Hashable, Any] = OrderedDict()
         self.result: Any = None
         self.error: BaseException | None = None
         self.summary = ""
@@ -161,6 +171,7 @@ class LiveFigure:
         self._update()
         if KEEPS_UP <= self._seconds < 1.0:
             # A first run pays for cold caches; only a second one tells what a drag will feel like.
+            self._results.clear()
             self._update()
         for control in self._controls.values():
             control.widget.observe(self._on_change, names="value")
@@ -202,6 +213,7 @@ class LiveFigure:
                 raise ValueError(f"no control {name!r}; the controls are {known}")
         self._assign({name: self._controls[name].check(value) for name, value in settings.items()})
         self._gesture = (frozenset(), -ONE_GESTURE)
+        self.canvas.forget_limits()
         self._update()
 
     def reset(self) -> None:
@@ -212,6 +224,7 @@ class LiveFigure:
                     setattr(self._player, trait, False)
         self._assign(self._start)
         self._ghost = self._drawn = None
+        self.canvas.forget_limits()
         self._update()
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -258,7 +271,7 @@ class LiveFigure:
         settings = self.settings
         started = time.perf_counter()
         try:
-            result = self._measure(**settings)
+            result, measured = self._result(settings)
             self.canvas.describe(self._draw, result)
             ghost = self._next_ghost(settings)
             self.canvas.haunt(ghost[1] if ghost else {})
@@ -273,9 +286,27 @@ class LiveFigure:
         before = html.escape(words(ghost[0])) if ghost else ""
         grey = f"<br><span style='opacity:.7'>grey: {before}</span>" if ghost else ""
         self._text.value = _status(html.escape(summary) + grey)
-        self._seconds = time.perf_counter() - started
-        for control in self._controls.values():
-            control.set_continuous(self._seconds < KEEPS_UP)
+        if measured:
+            self._seconds = time.perf_counter() - started
+            for control in self._controls.values():
+                control.set_continuous(self._seconds < KEEPS_UP)
+
+    def _result(self, settings: dict[str, Any]) -> tuple[Any, bool]:
+        """Return what ``measure`` finds or found at these settings, and whether it was asked."""
+        key = tuple(settings.values())
+        try:
+            known = key in self._results
+        except TypeError:
+            # A widget of the reader's own may hold a value that cannot be looked up.
+            return self._measure(**settings), True
+        if known:
+            self._results.move_to_end(key)
+            return self._results[key], False
+        result = self._measure(**settings)
+        self._results[key] = result
+        if len(self._results) > self._remember:
+            self._results.popitem(last=False)
+        return result, True
 
     def _next_ghost(self, settings: dict[str, Any]) -> Ghost | None:
         if not self._compare or self._drawn is None or settings == self._drawn:

@@ -11,18 +11,24 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.collections import Collection, QuadMesh
+from matplotlib.colorbar import Colorbar
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from gradcourse.live.style import GHOST, styled
 
-__all__ = ["Panel", "snap_decades", "snap_up"]
+__all__ = ["Panel", "range_to_show", "snap_decades", "snap_up"]
 
 AnyArtist = TypeVar("AnyArtist", bound=Artist)
+
+# Limits stay while the numbers fill this share of them; new ones leave this share ahead.
+FILLED, AHEAD = 0.4, 0.25
 
 
 def snap_decades(low: float, high: float) -> tuple[float, float]:
@@ -82,6 +88,33 @@ def snap_up(value: float) -> float:
         decade *= 10
 
 
+def range_to_show(
+    present: tuple[float, float] | None, low: float, high: float
+) -> tuple[float, float] | None:
+    """Return None if numbers from ``low`` to ``high`` suit the present limits, else their range.
+
+    Limits that seldom move while a slider does are drawn seldom, and are easier to follow. They
+    stay as long as the numbers fit and fill a good part of them; where a drag leaves them, there
+    is some room ahead.
+
+    Examples
+    --------
+    >>> range_to_show((-4, 1), -2.2, 0.4)
+    >>> range_to_show((-4, 1), -0.5, 0.4)
+    (-0.5, 0.4)
+    >>> range_to_show((-4, 1), -5.0, 1.0)
+    (-6.5, 1.0)
+    """
+    if present is None:
+        return low, high
+    bottom, top = present
+    if bottom <= low and high <= top:
+        return None if high - low >= FILLED * (top - bottom) else (low, high)
+    # A jump to another scale is not a drag: nobody knows where the next one leads.
+    room = AHEAD * (high - low) if high - low < 2 * (top - bottom) else 0.0
+    return low - room if low < bottom else low, high + room if high > top else high
+
+
 class Panel:
     """One set of axes. The attribute ``axes`` is matplotlib's own.
 
@@ -91,13 +124,16 @@ class Panel:
 
     def __init__(self, axes: Axes) -> None:
         self.axes = axes
+        # Set it where the axes were changed by matplotlib's own functions, to have them drawn anew.
         self.stale = True
         self._artists: dict[str, Artist] = {}
         self._kinds: dict[str, str] = {}
         self._ghosts: dict[str, Line2D] = {}
+        self._grids: dict[str, tuple[Any, ...]] = {}
+        self._bars: dict[str, Colorbar] = {}
         self._described: set[str] = set()
         self._applied: dict[str, Any] = {}
-        self._limits: tuple[float, ...] = ()
+        self._steady: dict[str, tuple[float, float]] = {}
 
     def set(self, **properties: Any) -> None:
         """Set properties of the axes (``title``, ``xlabel``, ``xlim``, ...), as ``Axes.set``.
@@ -111,7 +147,6 @@ class Panel:
         }
         if not changed:
             return
-        self.stale = True
         for name in changed:
             # Forgotten first: what matplotlib refuses half-way must be set again next time.
             self._applied.pop(name, None)
@@ -130,7 +165,10 @@ class Panel:
             target.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=[1, 2, 5, 10]))
             target.set_major_formatter(FuncFormatter(_power_of_ten))
             self._applied[f"{axis}decades"] = True
-        self.set(**{f"{axis}lim": snap_decades(low, high)})
+        shown = range_to_show(self._steady.get(axis), low, high)
+        if shown is not None:
+            self._steady[axis] = snap_decades(*shown)
+        self.set(**{f"{axis}lim": self._steady[axis]})
 
     def line(self, key: str, x: ArrayLike, y: ArrayLike, **style: Any) -> None:
         """Draw a line, or move it. ``x`` and ``y`` have one shape (points,); gaps where not finite.
@@ -156,6 +194,72 @@ class Panel:
         style = {"linewidth": 0, **style}
         artist = self._artist(key, "band", lambda: self.axes.fill_between([], [], **style))
         artist.set_data(x, low, high)
+
+    def heatmap(
+        self,
+        key: str,
+        x: ArrayLike,
+        y: ArrayLike,
+        values: ArrayLike,
+        limits: tuple[float, float],
+        label: str = "",
+        **style: Any,
+    ) -> None:
+        """Show numbers as coloured cells with a colour bar beside them, or change the numbers.
+
+        Cells are drawn as a mesh: an image of the same numbers, which matplotlib resamples to
+        pixels first, takes 16 times as long.
+
+        Parameters
+        ----------
+        key
+            Names the heatmap.
+        x, y
+            The middle of each column, shape (columns,), and of each row, shape (rows,); ascending.
+        values
+            Shape (rows, columns). Beyond the limits, inf included, a cell has the colour of the
+            limit; NaN is grey.
+        limits
+            The numbers at the two ends of the colour bar.
+        label
+            Beside the colour bar.
+        **style
+            As for ``Axes.pcolormesh``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not belong together.
+        """
+        x, y = (np.asarray(ends, np.float64) for ends in (x, y))
+        cells = np.asarray(values, np.float64)
+        if cells.shape != (y.size, x.size) or cells.size == 0:
+            raise ValueError(
+                f"heatmap {key!r} needs values of shape {(y.size, x.size)}, got {cells.shape}"
+            )
+        grid = (tuple(x), tuple(y))
+        if self._grids.get(key, grid) != grid:
+            self._remove_heatmap(key)
+        self._grids[key] = grid
+        mesh = self._artist(key, "heatmap", lambda: self._make_heatmap(key, x, y, label, style))
+        mesh.set_array(np.ma.masked_invalid(np.clip(cells, *limits)))
+        mesh.set_clim(*limits)
+
+    def _make_heatmap(
+        self, key: str, x: NDArray[Any], y: NDArray[Any], label: str, style: Mapping[str, Any]
+    ) -> QuadMesh:
+        colours = colormaps[style.get("cmap", "viridis")].with_extremes(bad="#BBBBBB")
+        nothing = np.zeros((y.size, x.size))
+        chosen = {"rasterized": True, **style, "cmap": colours}
+        mesh = self.axes.pcolormesh(x, y, nothing, shading="nearest", **chosen)
+        figure = cast("Figure", self.axes.figure)
+        bar = figure.colorbar(mesh, ax=self.axes, label=label)
+        self._bars[key] = bar
+        return mesh
+
+    def _remove_heatmap(self, key: str) -> None:
+        self._bars.pop(key).remove()
+        self._artists.pop(key).remove()
 
     def vline(self, key: str, x: float, **style: Any) -> None:
         """Draw a vertical line across the panel, or move it."""
@@ -221,26 +325,51 @@ class Panel:
         self._described.clear()
 
     def end(self) -> None:
-        """Hide what the new description left out."""
+        """Hide what the new description left out, and fit limits that nobody set."""
         for key, artist in self._artists.items():
-            if key not in self._described and artist.get_visible():
+            if key not in self._described:
                 artist.set_visible(False)
-                self.stale = self.stale or _in_legend(artist)
-        self._fit()
+        free = [axis for axis in "xy" if f"{axis}lim" not in self._applied]
+        if free:
+            self._fit(free)
 
-    def _fit(self) -> None:
-        """Let limits that nobody set follow what is visible, and redraw the axes if they moved."""
-        free = {axis: f"{axis}lim" not in self._applied for axis in "xy"}
-        if any(free.values()):
-            self.axes.relim(visible_only=True)
-            for artist in self._artists.values():
-                if isinstance(artist, FillBetweenPolyCollection) and artist.get_visible():
-                    box = artist.get_datalim(self.axes.transData)
-                    self.axes.update_datalim(box.get_points())
-            self.axes.autoscale_view(scalex=free["x"], scaley=free["y"])
-            limits = (*self.axes.get_xlim(), *self.axes.get_ylim())
-            self.stale = self.stale or limits != self._limits
-            self._limits = limits
+    def _fit(self, free: list[str]) -> None:
+        """Let limits that nobody set follow what is visible."""
+        self.axes.relim(visible_only=True)
+        for artist in self._artists.values():
+            if isinstance(artist, Collection) and artist.get_visible():
+                box = artist.get_datalim(self.axes.transData)
+                self.axes.update_datalim(box.get_points())
+        for axis in free:
+            data = self.axes.dataLim
+            low, high = data.intervalx if axis == "x" else data.intervaly
+            shown = range_to_show(self._steady.get(axis), low, high)
+            if shown is None:
+                continue
+            corners = [(end, data.y0) if axis == "x" else (data.x0, end) for end in shown]
+            self.axes.update_datalim(corners, updatex=axis == "x", updatey=axis == "y")
+            self.axes.autoscale_view(scalex=axis == "x", scaley=axis == "y")
+            self._steady[axis] = self.axes.get_xlim() if axis == "x" else self.axes.get_ylim()
+
+    def forget_limits(self) -> None:
+        """Let the next description choose its limits as if it were the first."""
+        self._steady.clear()
+
+    def limits(self) -> tuple[float, ...]:
+        """Return the present limits of both axes."""
+        return *self.axes.get_xlim(), *self.axes.get_ylim()
+
+    def fixed(self) -> tuple[str, ...]:
+        """Return what else the fixed parts depend on: properties, and names in the legend."""
+        properties = [f"{k}={v!r}" for k, v in self._applied.items() if k not in ("xlim", "ylim")]
+        colours = [f"{key}: {bar.mappable.get_clim()}" for key, bar in self._bars.items()]
+        return (*properties, *colours, *(str(one.get_label()) for one in self.labelled()))
+
+    def tick_length(self) -> int:
+        """Return the number of letters of the longest label on the y axis."""
+        axis = self.axes.yaxis
+        labels = axis.get_major_formatter().format_ticks(list(axis.get_majorticklocs()))
+        return max((len(label) for label in labels), default=0)
 
     def haunt(self, lines: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
         """Show earlier lines, by key, as grey ghosts behind the present ones."""
@@ -283,10 +412,7 @@ class Panel:
             # Animated artists stay out of the background that matplotlib draws once.
             artist.set_animated(True)
             self._artists[key] = artist
-            self.stale = self.stale or _in_legend(artist)
-        elif not artist.get_visible():
-            artist.set_visible(True)
-            self.stale = self.stale or _in_legend(artist)
+        artist.set_visible(True)
         self._described.add(key)
         return artist
 

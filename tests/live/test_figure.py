@@ -2,12 +2,14 @@
 
 import base64
 import io
+import time
 from dataclasses import dataclass
 
 import ipywidgets
 import matplotlib
 import numpy as np
 import pytest
+import traitlets
 from PIL import Image
 
 from gradcourse.live import LiveFigure, live, log
@@ -47,7 +49,12 @@ def make(**options):
 
 
 def picture(figure):
-    return np.asarray(Image.open(io.BytesIO(figure._image.value)))
+    return np.asarray(Image.open(io.BytesIO(figure._image.value)).convert("RGB"))
+
+
+def drawn(figure):
+    """Return what was drawn, before it was encoded."""
+    return np.asarray(figure.canvas._agg.buffer_rgba()).copy()
 
 
 def from_the_page(widget, value):
@@ -273,7 +280,7 @@ def test_names_of_options_are_refused_as_arguments():
 
 
 def test_the_readers_style_changes_nothing_and_is_not_changed():
-    plain = picture(make())
+    plain = drawn(make())
     sentence = sentence_png("no", (300, 200))
     with matplotlib.rc_context():
         matplotlib.style.use("dark_background")
@@ -282,7 +289,7 @@ def test_the_readers_style_changes_nothing_and_is_not_changed():
         figure = make()
         figure.set(depth=30)
         figure.set(depth=20)
-        assert np.array_equal(picture(figure), plain)
+        assert np.array_equal(drawn(figure), plain)
         assert sentence_png("no", (300, 200)) == sentence
         assert dict(matplotlib.rcParams) == before
 
@@ -306,14 +313,14 @@ def test_figures_that_share_a_widget_move_together():
 
 def test_reset_returns_to_the_start_and_forgets_the_ghost():
     figure = make(compare=True)
-    first = picture(figure)
+    first = drawn(figure)
     figure.set(depth=80, kind="b")
     assert "grey: depth 20" in figure._text.value
     button = next(w for w in figure.widget.children[0].children if isinstance(w, ipywidgets.Button))
     button.click()
     assert figure.settings["depth"] == 20
     assert "grey" not in figure._text.value
-    assert np.array_equal(picture(figure), first)
+    assert np.array_equal(drawn(figure), first)
 
 
 def test_the_ghost_is_the_setting_before_the_drag():
@@ -388,14 +395,106 @@ def test_the_first_run_is_forgiven_its_cold_caches(monkeypatch):
     assert figure.controls["depth"].continuous_update is True
 
 
+def counted(**options):
+    """A figure whose result is how often it was measured, after a setting of any kind."""
+    asked = []
+
+    def count(a=1, b=2.0):
+        if a == 9:
+            raise ValueError("a must not be 9")
+        asked.append((a, b))
+        return [a, b]
+
+    def line(result, axes):
+        axes.set(xlim=(0, 1), ylim=(0, 10))
+        axes.line("line", [0, 1], result)
+
+    return live(count, line, **options), asked
+
+
+def test_settings_that_come_back_are_not_measured_again():
+    figure, asked = counted(a=(0, 9), b=(0.0, 4.0))
+    start = drawn(figure)
+    for a in (2, 3, 2, 1):
+        figure.controls["a"].value = a
+        assert figure.result == [a, 2.0]
+    assert asked == [(1, 2.0), (2, 2.0), (3, 2.0)]
+    assert np.array_equal(drawn(figure), start)
+
+
+def test_results_can_be_forgotten():
+    figure, asked = counted(a=(0, 9), remember=0)
+    figure.set(a=2)
+    figure.set(a=2)
+    assert len(asked) == 3
+    few, asked = counted(a=(0, 9), remember=2)
+    for a in (2, 3, 1):
+        few.set(a=a)
+    assert len(asked) == 4
+
+
+def test_an_error_is_not_remembered_as_a_result():
+    figure, asked = counted(a=(0, 9))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="a must not be 9"):
+            figure.set(a=9)
+    figure.set(a=1)
+    assert figure.error is None
+    assert len(asked) == 1
+
+
+def test_values_that_cannot_be_looked_up_are_measured_each_time():
+    class Levels(ipywidgets.Text):
+        value = traitlets.List()
+
+    asked = []
+
+    def measure(levels=(1, 2)):
+        asked.append(levels)
+        return levels
+
+    def draw(result, axes):
+        axes.line("line", [0, 1], result)
+
+    figure = live(measure, draw, levels=Levels(value=[1, 2]))
+    for levels in ([2, 3], [1, 2], [2, 3]):
+        figure.controls["levels"].value = levels
+    assert len(asked) == 4
+    assert figure.result == [2, 3]
+
+
+def test_a_remembered_result_says_nothing_about_how_slow_measuring_is(monkeypatch):
+    figure, asked = counted(a=(0, 9))
+    # Two looks at the clock for each picture: what was measured took 5 seconds, what was not, none.
+    times = iter([0.0, 5.0, *[6.0] * 10])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(times))
+    figure.set(a=2)
+    assert not figure.controls["a"].continuous_update
+    figure.set(a=1)
+    assert len(asked) == 2
+    assert not figure.controls["a"].continuous_update
+
+
+def test_how_many_to_remember_must_be_a_number():
+    with pytest.raises(ValueError, match="remember must be 0 or more, got -1"):
+        counted(a=(0, 9), remember=-1)
+
+
+def test_the_same_setting_from_python_is_the_same_picture_whatever_came_before():
+    first, second = make(), make()
+    first.set(rate=0.1, depth=90)
+    for depth in (100, 50, 3, 90):
+        second.controls["depth"].value = depth
+    second.set(rate=0.1, depth=90)
+    assert np.array_equal(drawn(first), drawn(second))
+
+
 def test_it_displays_a_widget_a_picture_and_text_at_once():
     figure = make()
     data, metadata = figure._repr_mimebundle_()
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == figure.widget.model_id
     assert data["text/plain"] == figure.summary
-    assert np.array_equal(
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"])))), picture(figure)
-    )
+    assert base64.b64decode(data["image/png"]) == figure._image.value
     assert metadata["image/png"] == {"alt": figure.summary, "width": 900, "height": 420}
     assert repr(figure) == "LiveFigure(a: 20 layers at 0.5)"
 

@@ -7,15 +7,23 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image
 
 from gradcourse.live import Panel, snap_decades, snap_up
 from gradcourse.live.canvas import Canvas, sentence_png
+from gradcourse.live.panel import range_to_show
 
 
 def pixels(png):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def drawn(canvas):
+    """Return what was drawn, before it was encoded."""
+    canvas.png()
+    return np.asarray(canvas._agg.buffer_rgba()).copy()
 
 
 @given(st.floats(-1e4, 1e4), st.floats(0, 1e4))
@@ -70,14 +78,19 @@ def test_moving_a_line_does_not_redraw_the_axes():
     assert canvas.png() == first
 
 
-def test_the_fast_picture_equals_a_picture_drawn_from_nothing():
-    moved = Canvas("A", (300, 200), 1.0)
-    describe(moved.panels["A"], [0, 1, 2], band=True)
+@pytest.mark.parametrize("scale", [1.0, 1.5, 2.0])
+@pytest.mark.parametrize("mosaic", ["A", "AB", [["A", "B"], ["C", "C"]]])
+def test_the_fast_picture_equals_a_picture_drawn_from_nothing(mosaic, scale):
+    moved, fresh = Canvas(mosaic, (400, 300), scale), Canvas(mosaic, (400, 300), scale)
+    for panel in moved.panels.values():
+        describe(panel, [0, 1, 2], band=True)
     moved.png()
-    describe(moved.panels["A"], [3, -1, 0], band=True)
-    fresh = Canvas("A", (300, 200), 1.0)
-    describe(fresh.panels["A"], [3, -1, 0], band=True)
-    assert np.array_equal(pixels(moved.png()), pixels(fresh.png()))
+    for panel in (*moved.panels.values(), *fresh.panels.values()):
+        describe(panel, [3, -1, 0], band=True)
+    assert np.array_equal(drawn(moved), drawn(fresh))
+    assert moved.full_redraws == 1
+    shown = pixels(moved.png()).astype(int)
+    assert np.abs(shown - drawn(fresh)[..., :3]).max() <= 12
 
 
 def test_what_is_left_out_disappears_and_comes_back():
@@ -105,14 +118,16 @@ def test_a_change_of_limits_redraws_the_axes():
     assert canvas.full_redraws == 2
 
 
-def test_limits_that_nobody_set_follow_what_is_visible():
-    def free(panel, y, *, band=False):
-        panel.begin()
-        panel.line("line", [0, 1], [0, y])
-        if band:
-            panel.band("band", [0, 1], [0, 0], [y, 2 * y])
-        panel.end()
+def free(panel, y, *, band=False):
+    """Describe a line, and a band around it, on axes whose limits nobody sets."""
+    panel.begin()
+    panel.line("line", [0, 1], [0, y])
+    if band:
+        panel.band("band", [0, 1], [0, 0], [y, 2 * y])
+    panel.end()
 
+
+def test_limits_that_nobody_set_follow_what_is_visible():
     moved = Canvas("A", (300, 200), 1.0)
     for y, band in ((1, False), (900, False), (50, True)):
         free(moved.panels["A"], y, band=band)
@@ -125,6 +140,164 @@ def test_limits_that_nobody_set_follow_what_is_visible():
     assert moved.panels["A"].axes.get_ylim()[1] >= 100
     # The ticks were drawn again each time.
     assert moved.full_redraws == 3
+
+
+def test_limits_that_nobody_set_move_seldom_while_the_data_move_a_little():
+    canvas = Canvas("A", (300, 200), 1.0)
+    for y in np.linspace(10, 40, 100):
+        free(canvas.panels["A"], y)
+        canvas.png()
+        bottom, top = canvas.panels["A"].axes.get_ylim()
+        assert bottom <= 0
+        assert top >= y
+    assert 2 <= canvas.full_redraws <= 8
+
+
+@given(
+    present=st.none() | st.tuples(st.floats(-50, 0), st.floats(1, 50)),
+    low=st.floats(-300, 300),
+    span=st.floats(0, 300),
+)
+def test_what_is_shown_holds_the_data_and_is_not_much_larger(present, low, span):
+    shown = range_to_show(present, low, low + span)
+    if shown is None:
+        assert present[0] <= low
+        assert low + span <= present[1]
+        assert span >= 0.4 * (present[1] - present[0])
+    else:
+        assert shown[0] <= low
+        assert low + span <= shown[1]
+        assert shown[1] - shown[0] <= 1.5 * span + 1e-9
+
+
+def test_a_drag_over_forty_decades_redraws_the_axes_a_few_times_and_never_cuts_the_data():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    there_and_back = [*np.linspace(1, 40, 80), *np.linspace(40, 1, 80)]
+    for depth in there_and_back:
+        panel.begin()
+        panel.set(xlim=(0, 1))
+        panel.decades("y", -depth, 0)
+        panel.line("line", [0, 1], [0, -depth])
+        panel.end()
+        canvas.png()
+        bottom, top = panel.axes.get_ylim()
+        assert bottom <= -depth
+        assert top >= 0
+        # Never lost in a large empty picture either.
+        assert top - bottom <= max(5, 2.6 * depth)
+    assert canvas.full_redraws <= 14
+
+
+def test_limits_that_come_back_are_not_drawn_again():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    seen = {}
+    for top in (5, 50, 5, 50, 5):
+        panel.begin()
+        panel.set(xlim=(0, 1), ylim=(0, top), title="Title")
+        panel.line("line", [0, 1], [0, top])
+        panel.end()
+        seen.setdefault(top, []).append(drawn(canvas))
+    # The second one needs room for its labels, so the first is placed anew once.
+    assert canvas.full_redraws == 3
+    fresh = Canvas("A", (300, 200), 1.0)
+    fresh.panels["A"].set(xlim=(0, 1), ylim=(0, 50), title="Title")
+    fresh.panels["A"].line("line", [0, 1], [0, 50])
+    for picture in seen[50]:
+        assert np.array_equal(picture, drawn(fresh))
+    assert np.array_equal(seen[5][1], seen[5][2])
+
+
+def test_axes_stay_where_they_are_until_their_labels_need_room():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    places = []
+    for top in (50, 20, 90, 30_000, 20):
+        panel.set(xlim=(0, 1), ylim=(0, top), ylabel="norm")
+        canvas.png()
+        places.append(panel.axes.get_position().bounds)
+        labels = panel.axes.yaxis.label.get_window_extent()
+        assert labels.x0 >= 0, top
+    assert places[0] == places[1] == places[2]
+    assert places[3][0] > places[2][0]
+    assert places[4] == places[3]
+    canvas.forget_limits()
+    panel.set(ylim=(0, 50))
+    canvas.png()
+    assert panel.axes.get_position().bounds == pytest.approx(places[0])
+
+
+def test_axes_that_matplotlib_s_own_functions_changed_are_drawn_again_when_asked():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    describe(panel, [0, 1, 2])
+    before = drawn(canvas)
+    panel.axes.set_facecolor("#FFEEAA")
+    panel.stale = True
+    assert not np.array_equal(drawn(canvas), before)
+    assert canvas.full_redraws == 2
+
+
+def heat(panel, values, limits=(-1, 1), x=(1, 2, 3), **style):
+    panel.begin()
+    panel.set(xlim=(0.5, 3.5), ylim=(-0.5, 1.5))
+    panel.heatmap("heat", x, [0, 1], values, limits, "size", **style)
+    panel.end()
+
+
+def test_a_heatmap_puts_each_number_where_it_belongs():
+    canvas = Canvas("A", (500, 300), 1.0)
+    panel = canvas.panels["A"]
+    values = np.array([[-1, -0.5, 0.0], [0.5, 1.0, np.nan]])
+    heat(panel, values)
+    image = drawn(canvas)
+    colours = colormaps["viridis"]
+    for row in (0, 1):
+        for column in (0, 1, 2):
+            x, y = panel.axes.transData.transform((column + 1, row))
+            pixel = image[round(300 - y), round(x), :3]
+            value = values[row, column]
+            wanted = colours((value + 1) / 2)[:3] if np.isfinite(value) else (0.733,) * 3
+            assert pixel / 255 == pytest.approx(wanted, abs=0.01)
+
+
+def test_a_heatmap_s_numbers_change_without_a_redraw_of_the_axes_and_its_limits_with_one():
+    canvas = Canvas("A", (500, 300), 1.0)
+    panel = canvas.panels["A"]
+    heat(panel, np.zeros((2, 3)))
+    first = drawn(canvas)
+    heat(panel, [[np.inf, 7.0, 1.0], [-np.inf, -7.0, -1.0]])
+    second = drawn(canvas)
+    assert canvas.full_redraws == 1
+    assert not np.array_equal(first, second)
+    heat(panel, [[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]])
+    # Beyond the limits, and infinite, looks like the limit.
+    assert np.array_equal(drawn(canvas), second)
+    heat(panel, np.zeros((2, 3)), limits=(-5, 1))
+    assert not np.array_equal(drawn(canvas), first)
+    assert canvas.full_redraws == 2
+    labels = [text.get_text() for text in panel._bars["heat"].ax.get_yticklabels()]
+    assert "−5" in labels
+
+
+def test_a_heatmap_of_other_columns_replaces_the_old_one_and_its_bar():
+    canvas = Canvas("A", (500, 300), 1.0)
+    panel = canvas.panels["A"]
+    heat(panel, np.zeros((2, 3)))
+    canvas.png()
+    heat(panel, np.ones((2, 2)), x=(1.0, 3.0))
+    canvas.png()
+    assert len(canvas.figure.axes) == 2
+    assert panel._bars["heat"].mappable.get_array().shape == (2, 2)
+    assert panel._bars["heat"].ax.get_ylabel() == "size"
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (0, 3), (6,)])
+def test_a_heatmap_needs_numbers_for_every_cell(shape):
+    panel = Canvas("A", (500, 300), 1.0).panels["A"]
+    with pytest.raises(ValueError, match=r"heatmap 'heat' needs values of shape \(2, 3\), got"):
+        heat(panel, np.zeros(shape))
 
 
 def test_a_line_of_one_point_is_seen():

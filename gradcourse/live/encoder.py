@@ -1,0 +1,104 @@
+"""From pixels to a PNG with a palette, several times faster than to one without."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["Encoder"]
+
+# The last entry of a palette stands for "not looked up yet".
+UNKNOWN = 255
+# How far a colour may be from its entry in the palette, red, green and blue each, of 255.
+TOLERANCES = (2, 4, 8, 16, 32)
+# With more colours than this a picture is a photograph, and has no palette; nor has a figure that
+# needed a new one so often.
+MOST_COLOURS = 6000
+MOST_PALETTES = 8
+
+
+class Encoder:
+    """Encode pictures that are alike, as those of one figure are.
+
+    A plot has few colours, and the same ones in each picture. They are collected once into a
+    palette; after that a pixel costs one look into a table, and an index compresses several times
+    faster than red, green and blue. Colours that come later are added, or replaced by one so near
+    that nobody sees it. A picture with too many colours is encoded without a palette.
+    """
+
+    def __init__(self) -> None:
+        self._palettes = 0
+        self._start_again(TOLERANCES[0])
+
+    def png(self, rgba: NDArray[np.uint8]) -> bytes:
+        """Return a PNG of opaque pixels of shape (height, width, 4)."""
+        if self._palettes > MOST_PALETTES:
+            return _png(Image.fromarray(rgba[..., :3].copy()))
+        height, width, _ = rgba.shape
+        colours = rgba.view("<u4")[..., 0]
+        places = ((colours >> 2) & 63) | ((colours >> 4) & 0xFC0) | ((colours >> 6) & 0x3F000)
+        indices = self._table.take(places)
+        if indices.max() == UNKNOWN:
+            if not self._learn(*_by_frequency(colours[indices == UNKNOWN])) and not (
+                self._learn_anew(*_by_frequency(colours))
+            ):
+                return _png(Image.fromarray(rgba[..., :3].copy()))
+            indices = self._table.take(places)
+        picture = Image.frombuffer("P", (width, height), indices, "raw", "P", 0, 1)
+        picture.putpalette(self._palette.astype(np.uint8).tobytes())
+        return _png(picture)
+
+    def _start_again(self, tolerance: int) -> None:
+        self._tolerance = tolerance
+        self._palette = np.zeros((0, 3), np.int16)
+        # Six bits of each of red, green and blue point to an entry of the palette.
+        self._table = np.full(1 << 18, UNKNOWN, np.uint8)
+
+    def _learn_anew(self, places: NDArray[np.intp], colours: NDArray[np.int16]) -> bool:
+        """Make a palette for these colours alone, as exact as 255 entries allow."""
+        self._palettes += 1
+        for tolerance in TOLERANCES:
+            self._start_again(tolerance)
+            if self._learn(places, colours):
+                return True
+        self._start_again(TOLERANCES[0])
+        return False
+
+    def _learn(self, places: NDArray[np.intp], colours: NDArray[np.int16]) -> bool:
+        """Enter colours into the table, the first ones first; whether the palette had room."""
+        if len(places) > MOST_COLOURS:
+            return False
+        if len(self._palette):
+            away = np.abs(colours[:, None] - self._palette).max(axis=2)
+            near = away.min(axis=1) <= self._tolerance
+            self._table[places[near]] = away[near].argmin(axis=1)
+            places, colours = places[~near], colours[~near]
+        while len(places):
+            if len(self._palette) == UNKNOWN:
+                return False
+            near = np.abs(colours - colours[0]).max(axis=1) <= self._tolerance
+            self._table[places[near]] = len(self._palette)
+            self._palette = np.vstack([self._palette, colours[:1]])
+            places, colours = places[~near], colours[~near]
+        return True
+
+
+def _by_frequency(colours: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
+    """Return the places in the table that are wanted and the commonest colour of each."""
+    distinct, counts = np.unique(colours & 0xFFFFFF, return_counts=True)
+    distinct = distinct[np.argsort(-counts, kind="stable")]
+    channels = np.stack([distinct & 255, (distinct >> 8) & 255, distinct >> 16], axis=1)
+    places = (channels >> 2) @ np.array([1, 1 << 6, 1 << 12], channels.dtype)
+    _, first = np.unique(places, return_index=True)
+    commonest = np.sort(first)
+    return places[commonest].astype(np.intp), channels[commonest].astype(np.int16)
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    # Runs of one colour are what a plot is made of: fastest of zlib's strategies, and smallest.
+    picture.save(buffer, format="png", compress_level=1, compress_type=3)
+    return buffer.getvalue()
