@@ -34,8 +34,9 @@ __all__ = ["PhaseDiagram", "phase_diagram"]
 # Weight scales are taken in groups whose gradients are this many numbers at most: memory stays
 # small, and larger groups are not faster on a CPU.
 GROUP_NUMBERS = 2_000_000
-# Work above which a second thread saves more than it costs to wake it.
-WORTH_A_THREAD = 2e8
+# Multiplications, some 0.2 seconds of them, from which on more threads are taken: what is behind a
+# slider is faster on one as soon as anything else wants the other.
+WORTH_MORE_THREADS = 1e10
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,7 @@ def phase_diagram(
     numbers = len(inputs) * width
     work = float(scales.size * depth**2 * numbers * width)
     found = []
-    with torch.no_grad(), one_thread(where.type == "cpu" and work < WORTH_A_THREAD):
+    with torch.no_grad(), one_thread(where.type == "cpu" and work < WORTH_MORE_THREADS):
         group = max(1, GROUP_NUMBERS // (numbers * depth)) if where.type == "cpu" else scales.size
         for first in range(0, scales.size, group):
             run = _Sweep(batch, weights, phi, depth, scales[first : first + group], bias_scale)
