@@ -11,7 +11,7 @@ QUIET := OMP_NUM_THREADS=1
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test notebooks check-notebooks lint bench-course bench-monitor ci clean
+.PHONY: help lab test notebooks check-notebooks lint bench-course bench-monitor bench-slider ci clean
 
 help:  ## show this list
 	@echo "make lab     open the course in JupyterLab (in gradcourse-notebooks/, a copy of your own)"
@@ -23,6 +23,7 @@ help:  ## show this list
 	@echo "make lint             ruff and mypy"
 	@echo "make bench-course     imports, the first picture, each lesson's time and memory, the install"
 	@echo "make bench-monitor    what watching and clipping gradients costs, beside torch's clip"
+	@echo "make bench-slider     from key press to picture in a browser, beside the usual ways"
 	@echo "make ci               everything that the continuous integration runs"
 	@echo "make clean            remove the environment and caches; your notebooks stay"
 	@echo
@@ -58,6 +59,10 @@ bench-course:
 bench-monitor:
 	@tools/environment.sh test
 	@$(QUIET) $(RUN) benchmarks/monitor.py $(ARGS)
+
+bench-slider:
+	@tools/environment.sh bench
+	@$(QUIET) $(RUN) -m benchmarks.slider $(ARGS)
 
 ci:
 	@bash .ci/run

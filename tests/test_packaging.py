@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -50,7 +51,7 @@ def test_the_constraints_pin_every_dependency_and_nothing_odd() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin) for pin in pins)
     pinned = {re.sub(r"[-_.]+", "-", pin.split("==")[0]).lower() for pin in pins}
     extras = project["optional-dependencies"]
-    for requirement in project["dependencies"] + extras["test"] + extras["dev"]:
+    for requirement in itertools.chain(project["dependencies"], *extras.values()):
         name = re.split(r"[=<>\[]", requirement)[0]
         assert name == "gradcourse" or name in pinned
 
@@ -65,7 +66,9 @@ def test_scripts_are_well_formed_and_can_be_run(name: str) -> None:
 # make's environment: a false Python shows each trouble without harm to this machine
 
 
-def make_environment(tmp_path: Path, python: str, **extra: str) -> subprocess.CompletedProcess[str]:
+def make_environment(
+    tmp_path: Path, python: str, extra: str = "test", **variables: str
+) -> subprocess.CompletedProcess[str]:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -73,8 +76,8 @@ def make_environment(tmp_path: Path, python: str, **extra: str) -> subprocess.Co
         "VENV": str(tmp_path / "venv"),
     }
     return subprocess.run(
-        ["bash", str(SCRIPT), "test"],
-        env=environment | extra,
+        ["bash", str(SCRIPT), extra],
+        env=environment | variables,
         capture_output=True,
         text=True,
         check=False,
@@ -136,6 +139,26 @@ def test_an_environment_that_make_did_not_make_is_left_alone(tmp_path: Path) -> 
     assert done.returncode == 1
     assert "was not made by make" in done.stderr
     assert mine.read_text() == "mine"
+
+
+@posix_only
+@pytest.mark.parametrize("made_for", ["test", "dev", "bench"])
+@pytest.mark.parametrize("asked_for", ["test", "dev", "bench"])
+def test_an_environment_made_for_more_is_ready_for_less(
+    tmp_path: Path, made_for: str, asked_for: str
+) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\ncase "$*" in *pip*) echo No space left; exit 1;; esac\n')
+    python.chmod(0o755)
+    count = "cat pyproject.toml constraints.txt | cksum"
+    counted = subprocess.run(["bash", "-c", count], cwd=ROOT, capture_output=True, text=True)
+    state = f"{made_for} {ROOT} {counted.stdout}"
+    (tmp_path / "venv" / ".installed").write_text(state)
+    done = make_environment(tmp_path, "", extra=asked_for)
+    holds = ["test", "dev", "bench"]
+    ready = holds.index(made_for) >= holds.index(asked_for)
+    assert (done.returncode, "Installing" in done.stdout) == ((0, False) if ready else (1, True))
 
 
 @posix_only

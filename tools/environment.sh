@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the virtual environment that `make` uses, or finds it ready: tools/environment.sh test|dev
+# Makes the virtual environment that `make` uses, or finds it ready: tools/environment.sh test|dev|bench
 #
 # .made-by-make in it says that make may rebuild it; .installed holds what it was made for, so that a
 # moved folder or a changed pin is noticed. A first installation that was stopped is thrown away.
@@ -42,7 +42,9 @@ if [ -x "$venv/bin/python" ] && [ -f "$installed" ] && "$venv/bin/python" -c '' 
     if [ -z "${PYTHON:-}" ] || [ "$("$venv/bin/python" -c 'import sys; print(sys.version)')" \
         = "$("$PYTHON" -c 'import sys; print(sys.version)' 2>/dev/null)" ]; then
         case $state in
-            "dev $wanted" | "$extra $wanted") exit 0 ;;
+            # Each extra holds the one before it.
+            "bench $wanted" | "$extra $wanted") exit 0 ;;
+            "dev $wanted") [ "$extra" = bench ] || exit 0 ;;
         esac
         # Installing into a good environment, for another extra or a new pin.
         case $state in
