@@ -62,7 +62,7 @@ def _sigmoid(x: Tensor) -> tuple[Tensor, Tensor]:
 def _tanh(x: Tensor) -> tuple[Tensor, Tensor]:
     # On a CPU NumPy's tanh of float32 takes a tenth of the time of torch's, 3 against 35 us.
     value = torch.from_numpy(np.tanh(x.numpy())) if x.device.type == "cpu" else torch.tanh(x)
-    return value, torch.addcmul(torch.ones((), device=x.device), value, value, value=-1)
+    return value, (value * value).neg_().add_(1)
 
 
 def _relu(x: Tensor) -> tuple[Tensor, Tensor]:

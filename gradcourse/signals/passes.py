@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,31 +149,33 @@ class _Run:
         h = self.inputs.expand(self.seeds, -1, -1)
         exponent = np.full(self.seeds, first)
         up = down = None
-        shape = (self.depth, self.seeds, len(inputs), width)
-        sums, self.hidden = (torch.empty(shape, device=device) for _ in range(2))
-        self.slopes: list[Tensor] = []
-        self.exponents = [exponent]
+        shape = (self.depth, len(inputs), width)
+        sums = self.weights.scratch("sums", *shape)
+        self.hidden = self.weights.scratch("hidden", *shape)
+        self.slopes = self.weights.scratch("slopes", *shape)
+        rows = zip(sums.unbind(), self.hidden.unbind(), self.slopes.unbind(), strict=True)
+        self.exponents = np.full((self.depth + 1, self.seeds), first)
         nothing = torch.zeros(1, 1, 1, device=device)
         log2_root = math.log2(len(inputs) * width) / 2
-        for row in range(self.depth):
-            weight, bias = self.weights.layer(row + 1)
+        for layer, (z, hidden, slopes) in enumerate(rows, start=1):
+            weight, bias = self.weights.layer(layer)
             scale = self.weight_scale / math.sqrt(weight.shape[2])
             if self.bias_scale:
                 bias = bias * powers_of_2(h, -exponent, math.log2(self.bias_scale))
-                z = torch.baddbmm(bias, h, weight.mT, alpha=scale, out=sums[row])
+                torch.baddbmm(bias, h, weight.mT, alpha=scale, out=z)
             else:
-                z = torch.baddbmm(nothing, h, weight.mT, beta=0, alpha=scale, out=sums[row])
+                torch.baddbmm(nothing, h, weight.mT, beta=0, alpha=scale, out=z)
             value, slope = self.phi(z if up is None else z * up)
-            h = self.hidden[row].copy_(value)
-            self.slopes.append(slope)
+            h = hidden.copy_(value)
+            slopes.copy_(slope)
             if down is not None:
                 h.mul_(down)
-            if (row + 1) % self.every == 0:
+            if layer % self.every == 0:
                 exponent = rescale_(h, log2_norms(h) - log2_root, exponent)
                 near = np.clip(exponent, STRAIGHT_BELOW, STRAIGHT_ABOVE)
                 up = powers_of_2(h, near) if near.any() else None
                 down = powers_of_2(h, -near) if near.any() else None
-            self.exponents.append(exponent)
+            self.exponents[layer] = exponent
         norms = torch.cat([_norm(self.inputs).expand(1, self.seeds), _norm(self.hidden)])
         entries = [inputs.numel(), *[len(inputs) * width] * self.depth]
         activation = self._log10(norms, self.exponents) - np.log10(entries)[:, None] / 2
@@ -186,33 +188,35 @@ class _Run:
 
     def backward(self, batch: int) -> tuple[Array, Array]:
         """Run the layers back from random cotangents of unit norm."""
-        delta = first = self.weights.cotangents(batch)
+        delta = self.weights.cotangents(batch)
         exponent = np.zeros(self.seeds)
-        exponents = [exponent]
-        # By depth from the last layer: the gradients of sums, and of the activations below them.
-        by_sum, by_activation = torch.empty_like(self.hidden), []
+        # In the order in which they are met.
+        exponents = np.zeros((self.depth + 1, self.seeds))
+        # The gradients of sums take the place of the slopes, and those of activations of the sums.
+        by_sum, by_activation = self.slopes.unbind(), [delta]
+        place = self.weights.scratch("sums", self.depth, batch, self.weights.width).unbind()
         nothing = torch.zeros(1, 1, 1, device=delta.device)
         for layer in range(self.depth, 0, -1):
             weight = self.weights.layer(layer)[0]
-            delta = torch.mul(delta, self.slopes.pop(), out=by_sum[layer - 1])
+            delta = by_sum[layer - 1].mul_(delta)
             scale = self.weight_scale / math.sqrt(weight.shape[2])
-            delta = torch.baddbmm(nothing, delta, weight, beta=0, alpha=scale)
+            out = place[layer - 1] if layer > 1 else None
+            delta = torch.baddbmm(nothing, delta, weight, beta=0, alpha=scale, out=out)
             by_activation.append(delta)
             if layer % self.every == 1 or self.every == 1:
                 exponent = rescale_(delta, log2_norms(delta), exponent)
-            exponents.append(exponent)
-        norms = torch.stack([_norm(delta) for delta in (first, *by_activation)])
+            exponents[self.depth + 1 - layer] = exponent
+        norms = torch.stack([_norm(delta) for delta in by_activation])
         gradient = self._log10(norms, exponents)
-        by_weight = self._by_weight(by_sum)
-        above = exponents[-2::-1]
-        weight_exponents = [a + b for a, b in zip(above, self.exponents[:-1], strict=True)]
+        by_weight = self._by_weight(self.slopes)
+        weight_exponents = exponents[-2::-1] + self.exponents[:-1]
         weight_gradient = self._log10(by_weight, weight_exponents, watched=False)
-        layers = np.arange(self.depth - 1, -1, -1)
+        layers = range(self.depth - 1, -1, -1)
         sizes = gradient / LOG10_2
         smaller = self._smaller(sizes, layers)
-        plain = [kept + less for kept, less in zip(exponents[1:], smaller, strict=True)]
+        plain = exponents[1:] + smaller
         events = self.backward_overflow, self.backward_underflow
-        self._watch(by_activation, sizes[1:] + smaller, plain, layers, *events)
+        self._watch(by_activation[1:], sizes[1:] + smaller, plain, layers, *events)
         gradient[0] = 0.0
         profile, weight_profile = gradient[::-1].T.copy(), weight_gradient.T.copy()
         _mark_overflow(profile[:, :-1])
@@ -226,29 +230,32 @@ class _Run:
             products = zip(by_sum, below, strict=True)
             return torch.stack([_norm(torch.bmm(delta.mT, h)) for delta, h in products])
         # With fewer samples than units, inner products of samples are a cheaper way.
-        flat = by_sum.flatten(0, 1)
-        product = torch.bmm(flat, flat.mT).view(self.depth, self.seeds, len(self.inputs), -1)
-        product[0] *= torch.mm(self.inputs, self.inputs.T)
-        flat = self.hidden[:-1].flatten(0, 1)
-        product[1:] *= torch.bmm(flat, flat.mT).view_as(product[1:])
-        return product.sum((2, 3)).clamp_(min=0).sqrt_()
+        shape = (self.depth, len(self.inputs), len(self.inputs))
+        product = self.weights.scratch("product", *shape)
+        below = self.weights.scratch("below", *shape)
+        _inner(by_sum, out=product)
+        _inner(self.inputs.expand(1, self.seeds, -1, -1), out=below[:1])
+        _inner(self.hidden[:-1], out=below[1:])
+        return product.mul_(below).sum((2, 3)).clamp_(min=0).sqrt_()
 
-    def _log10(self, norms: Tensor, exponents: list[Array], watched: bool = True) -> Array:
+    def _log10(self, norms: Tensor, exponents: Array, watched: bool = True) -> Array:
         """Return log10 of the true norms, all of shape (layers, seeds)."""
         with np.errstate(divide="ignore"):
             kept = np.log10(norms.cpu().numpy().astype(np.float64))
         if watched:
             self.exact = self.exact and bool((np.abs(kept) < TOLERANCE * LOG10_2).all())
-        return kept + LOG10_2 * np.stack(exponents)
+        return kept + LOG10_2 * exponents
 
-    def _smaller(self, sizes: Array, layers: NDArray[np.int_]) -> Array:
+    def _smaller(self, sizes: Array, layers: Sequence[int]) -> Array:
         """Return by how many powers of 2 the gradients of a plain float32 run are smaller.
 
         There the sums above a flushed layer are 0, and so is the slope of a ReLU at them.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             at_zero = np.log2(abs(float(self.phi(torch.zeros(1, 1, 1))[1])) * self.weight_scale)
-            flushed = (layers[:, None] + 1 > self.forward_underflow) & np.isfinite(sizes[1:])
+            flushed = (np.array(layers)[:, None] + 1 > self.forward_underflow) & np.isfinite(
+                sizes[1:]
+            )
             lost = np.where(flushed, at_zero - np.diff(sizes, axis=0), 0.0)
         return np.asarray(np.cumsum(lost, axis=0))
 
@@ -256,8 +263,8 @@ class _Run:
         self,
         tensors: Sequence[Tensor] | Tensor,
         sizes: Array,
-        exponents: list[Array],
-        layers: Iterable[int],
+        exponents: Array,
+        layers: Sequence[int],
         overflow: Array,
         underflow: Array,
     ) -> None:
@@ -265,9 +272,8 @@ class _Run:
         # only where one of the two is near a limit.
         spread = math.log2(tensors[0][0].numel()) + 2
         near = ~((sizes < LARGEST - spread) & (sizes > SMALLEST + spread))
-        for row, layer in enumerate(layers):
-            if not near[row].any():
-                continue
+        for row in map(int, np.flatnonzero(near.any(axis=1))):
+            layer = layers[row]
             kept = _log2(tensors[row].abs().amax((1, 2)))
             largest = kept + exponents[row]
             broken = np.isnan(sizes[row]) | np.isposinf(sizes[row]) | ~(largest < LARGEST)
@@ -304,6 +310,12 @@ def powers_of_2(like: Tensor, exponents: Array, offset: float = 0.0) -> Tensor:
     """Return ``2**(exponents + offset)``, to be multiplied with tensors like ``like``, (n, ...)."""
     powers = np.exp2(np.clip(exponents + offset, -126, 126)).astype(np.float32)
     return torch.from_numpy(powers).to(like.device).view(-1, *[1] * (like.ndim - 1))
+
+
+def _inner(tensor: Tensor, out: Tensor) -> None:
+    """Write the inner products of all samples, (layers, seeds, batch, batch)."""
+    flat = tensor.flatten(0, 1)
+    torch.bmm(flat, flat.mT, out=out.flatten(0, 1))
 
 
 def _norm(tensor: Tensor) -> Tensor:

@@ -217,7 +217,7 @@ class _Sweep:
         """Run all depths back together; the deepest begins, and each layer brings in one more."""
         cotangent = self.weights.cotangents(len(self.inputs))[0]
         shape = (self.depth, self.scales.size, *cotangent.shape)
-        now, then = (torch.empty(shape, device=cotangent.device) for _ in range(2))
+        now, then = (self.weights.scratch(name, *shape)[:, 0] for name in ("now", "then"))
         exponent = np.zeros(shape[:2])
         for layer in range(self.depth, 0, -1):
             weight = self.weights.layer(layer)[0][0]

@@ -16,6 +16,8 @@ __all__ = ["CACHE_BYTES", "BaseWeights", "base_weights", "one_thread", "random_g
 # Peak memory of one set of kept weights; two sets are kept. Depth 200 at width 64 with 8 seeds is
 # 27 MB. Layers beyond the limit are drawn again each time, with the same numbers.
 CACHE_BYTES = 200_000_000
+# The same for each piece of memory to work in.
+SCRATCH_BYTES = 30_000_000
 
 
 def random_generator(seed: int, layer: int) -> np.random.Generator:
@@ -40,6 +42,7 @@ class BaseWeights:
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._bytes = 0
         self._cotangents: dict[int, Tensor] = {}
+        self._scratch: dict[str, Tensor] = {}
 
     def layer(self, layer: int) -> tuple[Tensor, Tensor]:
         """Return base weights and biases of a layer; the first layer is 1."""
@@ -60,6 +63,18 @@ class BaseWeights:
             # One batch is looked at again and again; another takes its place.
             self._cotangents = {batch: torch.from_numpy(unit).to(self.device)}
         return self._cotangents[batch]
+
+    def scratch(self, name: str, depth: int, *shape: int) -> Tensor:
+        """Return memory of shape (depth, seeds, *shape) to write into, the same as last time.
+
+        Fresh memory costs more than what is computed in it: the system clears each page of it.
+        """
+        kept = self._scratch.get(name)
+        if kept is None or len(kept) < depth or kept.shape[2:] != shape:
+            kept = torch.empty(depth, len(self.seeds), *shape, device=self.device)
+            if kept.nbytes <= SCRATCH_BYTES:
+                self._scratch[name] = kept
+        return kept[:depth]
 
     def _draw(self, layer: int) -> tuple[Tensor, Tensor]:
         fan_in = self.features if layer == 1 else self.width
