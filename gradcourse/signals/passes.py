@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gradcourse.signals.activations import ValueAndSlope
@@ -226,9 +225,9 @@ class _Run:
     def _by_weight(self, by_sum: Tensor) -> Tensor:
         """Return the norms of the weight gradients, shape (depth, seeds)."""
         if len(self.inputs) >= self.weights.width:
-            below = [self.inputs.expand(self.seeds, -1, -1), *self.hidden[:-1]]
-            products = zip(by_sum, below, strict=True)
-            return torch.stack([_norm(torch.bmm(delta.mT, h)) for delta, h in products])
+            beneath = [self.inputs.expand(self.seeds, -1, -1), *self.hidden[:-1]]
+            pairs = zip(by_sum, beneath, strict=True)
+            return torch.stack([_norm(torch.bmm(delta.mT, h)) for delta, h in pairs])
         # With fewer samples than units, inner products of samples are a cheaper way.
         shape = (self.depth, len(self.inputs), len(self.inputs))
         product = self.weights.scratch("product", *shape)
