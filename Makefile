@@ -11,7 +11,7 @@ QUIET := OMP_NUM_THREADS=1
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test notebooks check-notebooks lint bench-course bench-monitor bench-slider ci clean
+.PHONY: help lab test notebooks check-notebooks lint bench-course bench-monitor bench-picture bench-sweep bench-slider ci clean
 
 help:  ## show this list
 	@echo "make lab     open the course in JupyterLab (in gradcourse-notebooks/, a copy of your own)"
@@ -22,6 +22,8 @@ help:  ## show this list
 	@echo "make check-notebooks  say whether the two agree"
 	@echo "make lint             ruff and mypy"
 	@echo "make bench-course     imports, the first picture, each lesson's time and memory, the install"
+	@echo "make bench-sweep      a profile and a phase diagram, beside loop, vmap and NumPy"
+	@echo "make bench-picture    what drawing and encoding a picture costs in the kernel"
 	@echo "make bench-monitor    what watching and clipping gradients costs, beside torch's clip"
 	@echo "make bench-slider     from key press to picture in a browser, beside the usual ways"
 	@echo "make ci               everything that the continuous integration runs"
@@ -55,6 +57,14 @@ lint:
 bench-course:
 	@tools/environment.sh dev
 	@$(RUN) benchmarks/course.py $(ARGS)
+
+bench-picture:
+	@tools/environment.sh test
+	@$(QUIET) $(RUN) benchmarks/picture.py $(ARGS)
+
+bench-sweep:
+	@tools/environment.sh test
+	@$(RUN) benchmarks/sweep.py $(ARGS)
 
 bench-monitor:
 	@tools/environment.sh test

@@ -208,7 +208,7 @@ class Panel:
         """Show numbers as coloured cells with a colour bar beside them, or change the numbers.
 
         Cells are drawn as a mesh: an image of the same numbers, which matplotlib resamples to
-        pixels first, takes 16 times as long.
+        pixels first, takes several times as long.
 
         Parameters
         ----------
