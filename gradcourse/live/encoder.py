@@ -14,6 +14,8 @@ __all__ = ["Encoder"]
 UNKNOWN = 255
 # How far a colour may be from its entry in the palette, red, green and blue each, of 255.
 TOLERANCES = (2, 4, 8, 16, 32)
+# A new palette is left some room for colours to come, unless that would cost more than this.
+ROOMY, ROOM_COSTS = 160, 8
 # With more colours than this a picture is a photograph, and has no palette; nor has a figure that
 # needed a new one so often.
 MOST_COLOURS = 6000
@@ -42,9 +44,8 @@ class Encoder:
         places = ((colours >> 2) & 63) | ((colours >> 4) & 0xFC0) | ((colours >> 6) & 0x3F000)
         indices = self._table.take(places)
         if indices.max() == UNKNOWN:
-            if not self._learn(*_by_frequency(colours[indices == UNKNOWN])) and not (
-                self._learn_anew(*_by_frequency(colours))
-            ):
+            known = len(self._palette) and self._learn(*_by_frequency(colours[indices == UNKNOWN]))
+            if not known and not self._learn_anew(*_by_frequency(colours)):
                 return _png(Image.fromarray(rgba[..., :3].copy()))
             indices = self._table.take(places)
         picture = Image.frombuffer("P", (width, height), indices, "raw", "P", 0, 1)
@@ -58,11 +59,12 @@ class Encoder:
         self._table = np.full(1 << 18, UNKNOWN, np.uint8)
 
     def _learn_anew(self, places: NDArray[np.intp], colours: NDArray[np.int16]) -> bool:
-        """Make a palette for these colours alone, as exact as 255 entries allow."""
+        """Make a palette for these colours alone, as exact as its entries allow."""
         self._palettes += 1
         for tolerance in TOLERANCES:
             self._start_again(tolerance)
-            if self._learn(places, colours):
+            known = self._learn(places, colours)
+            if known and (len(self._palette) <= ROOMY or tolerance >= ROOM_COSTS):
                 return True
         self._start_again(TOLERANCES[0])
         return False

@@ -90,10 +90,21 @@ def browser():
         opened.close()
 
 
+# Before a kernel is chosen the page calls it idle too, and Run All would ask which one to start.
+KERNEL_IDLE = """() => {
+    const status = document.querySelector(".jp-Notebook-ExecutionIndicator")?.dataset.status;
+    const name = document.querySelector(".jp-KernelName")?.textContent;
+    return status === "idle" && name !== "No Kernel";
+}"""
+
+
 @pytest.fixture
-def page(browser):
-    """Give a page of the size of a projector."""
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
+def page(browser, request):
+    """Give a page of the size of a projector, or (width, pixels for one CSS pixel) if asked."""
+    width, density = getattr(request, "param", (1280, 1))
+    context = browser.new_context(
+        viewport={"width": width, "height": 720}, device_scale_factor=density
+    )
     opened = context.new_page()
     opened.set_default_timeout(60_000)
     yield opened
@@ -108,7 +119,7 @@ def open_lesson(lab, page):
     def open_(name):
         page.goto(f"{address}/lab/tree/{name}?token={TOKEN}&reset")
         page.wait_for_selector(".jp-Notebook .jp-Cell")
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+        page.wait_for_function(KERNEL_IDLE)
         return page
 
     return open_
