@@ -1,7 +1,7 @@
 """What a learner feels: from a key press on a slider to the painted picture, in a real browser.
 
     make bench-slider                              about 10 minutes, best on an idle machine
-    make bench-slider ARGS=--quick                 about 2 minutes, and rougher
+    make bench-slider ARGS=--quick                 about 4 minutes, and rougher
     make bench-slider ARGS='--ways interact live'  only these
 
 Every way is a notebook of its own in one JupyterLab, with a kernel and a Chromium page of its own;

@@ -88,7 +88,6 @@ window.sliderBench = (() => {
       if (!running) return;
       // When the key was pressed, even if the page was too busy to be told at once.
       record.keys.push(event.timeStamp);
-      record.told.push(performance.now());
     },
     { capture: true },
   );
@@ -101,7 +100,7 @@ window.sliderBench = (() => {
       return element !== null && (kind !== "img" || loaded(element));
     },
     start() {
-      record = { keys: [], told: [], changes: [], frames: 0, empty: 0, heights: 0 };
+      record = { keys: [], changes: [], frames: 0, empty: 0, heights: 0 };
       const element = picture();
       last = SIGNATURES[kind](element);
       full = height = element.getBoundingClientRect().height;

@@ -142,7 +142,7 @@ def remarks(results: Results) -> list[str]:
     """Return a sentence for each thing that makes a number less sure."""
     found = []
     for name, measured in results.items():
-        label = WAYS[name].label
+        label = WAYS[name].label.strip("*")
         gaps = [drag.gap for drag in measured.drags]
         keys = {drag.keys for drag in measured.drags}
         if keys != {DRAG_KEYS} or max(gaps) > LONGEST_GAP:
