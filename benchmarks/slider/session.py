@@ -17,8 +17,8 @@ from benchmarks.slider.catalogue import Way, notebook
 __all__ = ["Drag", "Press", "Session", "begin", "run"]
 
 SCRIPT = (Path(__file__).parent / "page.js").read_text()
-# Milliseconds without a new picture after which an answer is taken to be whole; on a busy machine the
-# last pictures of a drag come far apart.
+# Milliseconds without a new picture after which an answer is taken to be whole; on a busy machine
+# the last pictures of a drag come far apart.
 QUIET_AFTER_PRESS, QUIET_AFTER_DRAG = 150, 1200
 LONGEST = 15_000
 DRAG_KEYS, DRAG_GAP = 20, 0.05
