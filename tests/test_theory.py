@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from gradcourse import theory
+from gradcourse.theory import profile as profile_module
 from gradcourse.theory import ACTIVATIONS
 
 SMOOTH = ["sigmoid", "tanh", "elu", "gelu", "silu", "softplus", "erf", "linear"]
@@ -464,3 +465,22 @@ def test_profile_edges():
 def test_bad_input_is_answered_in_words(call, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         call()
+
+
+@pytest.mark.parametrize("lengths", [1.0, [0.0, 1.0, 1.0, 4.0], list(np.linspace(0.5, 2, 100))])
+def test_the_order_in_which_depths_are_asked_for_changes_nothing(lengths):
+    settings_ = {"weight_variance": 1.7, "bias_variance": 0.1, "input_variance": lengths}
+    grown = [theory.mean_field_profile("tanh", depth, **settings_) for depth in (3, 40, 12, 41)]
+    for profile in grown:
+        profile_module._kept_path.cache_clear()
+        alone = theory.mean_field_profile("tanh", profile.depth, **settings_)
+        for name in ("q", "mean_square", "log10_gradient", "log10_weight_gradient"):
+            found, wanted = getattr(profile, name), getattr(alone, name)
+            assert found == pytest.approx(wanted, rel=1e-12, abs=1e-12)
+
+
+def test_an_activation_of_ones_own_is_not_mistaken_for_one_that_is_kept():
+    kept = theory.mean_field_profile("tanh", 5, 1.0).log10_gradient[0]
+    own = theory.Activation("tanh", lambda x: x, np.ones_like)
+    assert theory.mean_field_profile(own, 5, 1.0).log10_gradient[0] == pytest.approx(0.0)
+    assert kept < -0.1

@@ -33,6 +33,7 @@ class Encoder:
 
     def __init__(self) -> None:
         self._palettes = 0
+        self._work: tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]] | None = None
         self._start_again(TOLERANCES[0])
 
     def png(self, rgba: NDArray[np.uint8]) -> bytes:
@@ -41,16 +42,35 @@ class Encoder:
             return _png(Image.fromarray(rgba[..., :3].copy()))
         height, width, _ = rgba.shape
         colours = rgba.view("<u4")[..., 0]
-        places = ((colours >> 2) & 63) | ((colours >> 4) & 0xFC0) | ((colours >> 6) & 0x3F000)
-        indices = self._table.take(places)
+        places, indices = self._look_up(colours)
         if indices.max() == UNKNOWN:
             known = len(self._palette) and self._learn(*_by_frequency(colours[indices == UNKNOWN]))
             if not known and not self._learn_anew(*_by_frequency(colours)):
                 return _png(Image.fromarray(rgba[..., :3].copy()))
-            indices = self._table.take(places)
+            np.take(self._table, places, out=indices, mode="clip")
         picture = Image.frombuffer("P", (width, height), indices, "raw", "P", 0, 1)
         picture.putpalette(self._palette.astype(np.uint8).tobytes())
         return _png(picture)
+
+    def _look_up(self, colours: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+        """Return where in the table each pixel looks, and what it finds there."""
+        if self._work is None or self._work[0].shape != colours.shape:
+            # Kept, because fresh memory of this size costs more than what is computed in it.
+            self._work = (
+                np.empty(colours.shape, np.uint32),
+                np.empty(colours.shape, np.uint32),
+                np.empty(colours.shape, np.uint8),
+            )
+        places, channel, indices = self._work
+        np.right_shift(colours, 2, out=places)
+        places &= 63
+        for shift, mask in ((4, 0xFC0), (6, 0x3F000)):
+            np.right_shift(colours, shift, out=channel)
+            channel &= mask
+            places |= channel
+        # Every place is in the table; any other mode would make a copy first.
+        np.take(self._table, places, out=indices, mode="clip")
+        return places, indices
 
     def _start_again(self, tolerance: int) -> None:
         self._tolerance = tolerance

@@ -71,7 +71,9 @@ class BaseWeights:
         """
         kept = self._scratch.get(name)
         if kept is None or len(kept) < depth or kept.shape[2:] != shape:
-            kept = torch.empty(depth, len(self.seeds), *shape, device=self.device)
+            # With room to grow, for a slider that goes on to more layers.
+            deeper = 32 * -(-depth // 32)
+            kept = torch.empty(deeper, len(self.seeds), *shape, device=self.device)
             if kept.nbytes <= SCRATCH_BYTES:
                 self._scratch[name] = kept
         return kept[:depth]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -10,11 +11,13 @@ import scipy
 from numpy.typing import ArrayLike
 
 from gradcourse.checks import at_least, at_least_zero, more_than_zero
-from gradcourse.theory.activations import Activation, Array, ArrayFunction
+from gradcourse.theory.activations import ACTIVATIONS, Activation, Array, ArrayFunction
 from gradcourse.theory.activations import activation as as_activation
 from gradcourse.theory.moments import Moments
 
 __all__ = ["MeanField", "mean_field_profile"]
+
+MOST_KEPT_LENGTHS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,22 +107,17 @@ def mean_field_profile(
     for value in inputs[~((inputs >= 0) & (inputs < math.inf))][:1]:
         raise ValueError(f"input_variance must be a finite number, 0 or more, got {value:g}")
 
-    moments = Moments(phi)
     log_weight, log_bias = math.log(weight), math.log(bias) if bias else -math.inf
     # Samples of one length share a path.
     lengths, counts = np.unique(inputs, return_counts=True)
     share = np.log(counts / inputs.size)
     with np.errstate(divide="ignore"):
-        log_square = [np.log(lengths)]
-    log_q, log_chi = [], []
-    for _ in range(depth):
-        log_q.append(np.logaddexp(log_weight + log_square[-1], log_bias))
-        log_square.append(moments.log_value(log_q[-1]))
-        log_chi.append(log_weight + moments.log_slope(log_q[-1]))
-    chis = np.stack(log_chi)
+        start = tuple(np.log(lengths))
+    kept = ACTIVATIONS.get(phi.name) is phi and lengths.size <= MOST_KEPT_LENGTHS
+    path = (_kept_path if kept else _Path)(phi, log_weight, log_bias, start)
+    log_q, squares, chis = path.layers(depth)
     # gradient[l] is what the layers above l have made of a unit gradient at the top.
     gradient = np.concatenate([np.cumsum(chis[::-1], 0)[::-1], np.zeros((1, lengths.size))])
-    squares = np.stack(log_square)
     # dW of a layer is the gradient at its pre-activation times the activation below.
     by_weight = gradient[1:] + (chis - log_weight) + squares[:-1]
     by_weight[0] += math.log(ratio)
@@ -130,12 +128,44 @@ def mean_field_profile(
             activation=phi.name,
             weight_variance=weight,
             bias_variance=bias,
-            q=np.exp(scipy.special.logsumexp(np.stack(log_q) + share, axis=1)),
+            q=np.exp(scipy.special.logsumexp(log_q + share, axis=1)),
             mean_square=np.exp(scipy.special.logsumexp(squares + share, axis=1)),
             log10_activation=_log10_root(squares, share),
             log10_gradient=_log10_root(gradient, share),
             log10_weight_gradient=relative,
         )
+
+
+class _Path:
+    """Logarithms of what each layer does to samples of some lengths; deeper ones begin alike."""
+
+    def __init__(
+        self, phi: Activation, log_weight: float, log_bias: float, start: tuple[float, ...]
+    ) -> None:
+        self._moments = Moments(phi)
+        self._log_weight, self._log_bias = log_weight, log_bias
+        self._q = np.empty((0, len(start)))
+        self._squares = np.array([start])
+        self._chis = np.empty((0, len(start)))
+
+    def layers(self, depth: int) -> tuple[Array, Array, Array]:
+        """Return ln of ``q``, (depth, lengths), squares, (depth + 1, lengths), and ``chi``."""
+        more = depth - len(self._q)
+        if more > 0:
+            squares, q = [self._squares[-1]], []
+            for _ in range(more):
+                q.append(np.logaddexp(self._log_weight + squares[-1], self._log_bias))
+                squares.append(self._moments.log_value(q[-1]))
+            new = np.stack(q)
+            slopes = self._moments.log_slope(new.ravel()).reshape(new.shape)
+            self._q = np.concatenate([self._q, new])
+            self._squares = np.concatenate([self._squares, squares[1:]])
+            self._chis = np.concatenate([self._chis, self._log_weight + slopes])
+        return self._q[:depth], self._squares[: depth + 1], self._chis[:depth]
+
+
+# Behind a slider of the depth only the new layers are computed.
+_kept_path = functools.lru_cache(maxsize=16)(_Path)
 
 
 def _log10_root(log_squares: Array, share: Array) -> Array:
