@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from gradcourse import theory
-from gradcourse.theory import profile as profile_module
 from gradcourse.theory import ACTIVATIONS
+from gradcourse.theory import profile as profile_module
 
 SMOOTH = ["sigmoid", "tanh", "elu", "gelu", "silu", "softplus", "erf", "linear"]
 FLOATS = {"float16": np.float16, "float32": np.float32, "float64": np.float64}

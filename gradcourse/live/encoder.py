@@ -43,11 +43,14 @@ class Encoder:
         height, width, _ = rgba.shape
         colours = rgba.view("<u4")[..., 0]
         places, indices = self._look_up(colours)
-        if indices.max() == UNKNOWN:
-            known = len(self._palette) and self._learn(*_by_frequency(colours[indices == UNKNOWN]))
-            if not known and not self._learn_anew(*_by_frequency(colours)):
+        unknown = np.flatnonzero(indices == UNKNOWN)
+        if unknown.size:
+            if len(self._palette) and self._learn(*_by_frequency(colours.ravel()[unknown])):
+                indices.ravel()[unknown] = self._table[places.ravel()[unknown]]
+            elif self._learn_anew(*_by_frequency(colours)):
+                places, indices = self._look_up(colours)
+            else:
                 return _png(Image.fromarray(rgba[..., :3].copy()))
-            np.take(self._table, places, out=indices, mode="clip")
         picture = Image.frombuffer("P", (width, height), indices, "raw", "P", 0, 1)
         picture.putpalette(self._palette.astype(np.uint8).tobytes())
         return _png(picture)
