@@ -66,7 +66,9 @@ def snap_decades(low: float, high: float) -> tuple[float, float]:
 
 
 def snap_up(value: float) -> float:
-    """Return the smallest of 10, 15, 20, 30, 40, 50, 60, 80, 100, 150, ... not below ``value``.
+    """Return the smallest of 10, 15, 20, 30, 50, 100, 150, ... not below ``value``.
+
+    Few enough that a slider of the depth meets a new one, and has the axes drawn again, seldom.
 
     Raises
     ------
@@ -76,13 +78,13 @@ def snap_up(value: float) -> float:
     Examples
     --------
     >>> snap_up(37)
-    40
+    50
     """
     if not math.isfinite(value):
         raise ValueError(f"snap_up needs a finite number, got {value}")
     decade = 10
     while True:
-        for step in (1, 1.5, 2, 3, 4, 5, 6, 8):
+        for step in (1, 1.5, 2, 3, 5):
             if step * decade >= value:
                 return step * decade
         decade *= 10

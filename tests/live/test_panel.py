@@ -50,8 +50,8 @@ def test_snapped_decades_refuse_what_has_no_range(ends):
 def test_snap_up_is_the_next_round_number(value):
     up = snap_up(value)
     assert up >= value
-    assert up / 10 ** math.floor(math.log10(up)) in (1, 1.5, 2, 3, 4, 5, 6, 8)
-    assert up == 10 or up <= 1.5 * value
+    assert up / 10 ** math.floor(math.log10(up)) in (1, 1.5, 2, 3, 5)
+    assert up == 10 or up <= 2 * value
 
 
 def describe(panel, y, **extra):
