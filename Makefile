@@ -56,19 +56,19 @@ lint:
 
 bench-course:
 	@tools/environment.sh dev
-	@$(RUN) benchmarks/course.py $(ARGS)
+	@$(RUN) -m benchmarks.course $(ARGS)
 
 bench-picture:
 	@tools/environment.sh test
-	@$(QUIET) $(RUN) benchmarks/picture.py $(ARGS)
+	@$(QUIET) $(RUN) -m benchmarks.picture $(ARGS)
 
 bench-sweep:
 	@tools/environment.sh test
-	@$(RUN) benchmarks/sweep.py $(ARGS)
+	@$(RUN) -m benchmarks.sweep $(ARGS)
 
 bench-monitor:
 	@tools/environment.sh test
-	@$(QUIET) $(RUN) benchmarks/monitor.py $(ARGS)
+	@$(QUIET) $(RUN) -m benchmarks.monitor $(ARGS)
 
 bench-slider:
 	@tools/environment.sh bench

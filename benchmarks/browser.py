@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["Lab", "UnusableError", "chromium", "open_chromium", "start_lab"]
+__all__ = ["KERNEL_IDLE", "Lab", "UnusableError", "chromium", "open_chromium", "start_lab"]
 
 TOKEN = "for-this-run-only"
 # Chromium must not ask the network for anything while it is measured.
@@ -33,6 +33,12 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# Before a kernel is chosen the page calls it idle too, and Run All would ask which one to start.
+KERNEL_IDLE = """() => {
+    const status = document.querySelector(".jp-Notebook-ExecutionIndicator")?.dataset.status;
+    const name = document.querySelector(".jp-KernelName")?.textContent;
+    return status === "idle" && name !== "No Kernel";
+}"""
 
 
 class UnusableError(Exception):
@@ -83,11 +89,14 @@ class Lab:
         The folder that it shows.
     runtime
         Where the kernels' connection files are.
+    settings
+        Where JupyterLab keeps what its reader has chosen.
     """
 
     address: str
     notebooks: Path
     runtime: Path
+    settings: Path
 
     def url(self, notebook: str) -> str:
         """Return the address of a notebook, in an empty workspace."""
@@ -173,7 +182,8 @@ def start_lab(folder: Path) -> Iterator[Lab]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
             time.sleep(0.1)
-        yield Lab(f"http://127.0.0.1:{port}", notebooks, folder / "runtime")
+        address = f"http://127.0.0.1:{port}"
+        yield Lab(address, notebooks, folder / "runtime", folder / "settings")
     finally:
         _end(process)
 

@@ -1,8 +1,8 @@
 """What a reader of the course waits for: imports, the first picture, each lesson, the install.
 
-    python benchmarks/course.py               everything
-    python benchmarks/course.py --quick       two rounds of each, and rougher
-    python benchmarks/course.py --no-browser  without JupyterLab and Chromium
+    python -m benchmarks.course               everything
+    python -m benchmarks.course --quick       two rounds of each, and rougher
+    python -m benchmarks.course --no-browser  without JupyterLab and Chromium
 
 Every measurement is taken in fresh processes, on as many threads as a reader has. Files are read
 from the system's cache, as on a second start; the first one after an installation takes longer.
@@ -27,11 +27,11 @@ from statistics import median
 from typing import Any
 
 import nbformat
-from browser import Unusable, open_chromium
-from first_picture import in_a_kernel, in_jupyterlab
-from install_size import environment_size, own_size, required_sizes
-from report import interleaved, machine, ratios, spread, table
 
+from benchmarks.browser import UnusableError, open_chromium
+from benchmarks.first_picture import in_a_kernel, in_jupyterlab
+from benchmarks.install_size import environment_size, own_size, required_sizes
+from benchmarks.report import interleaved, machine, ratios, spread, table
 from gradcourse.cli.course import find_course
 
 BASE = "import torch"
@@ -117,7 +117,7 @@ def show_pages(lessons: Sequence[Path], rounds: int) -> Times:
         with open_chromium() as browser:
             times = gathered([in_jupyterlab(browser, *lessons) for _ in range(rounds)])
             chromium = f"Chromium {browser.version}, headless and started beforehand"
-    except Unusable as reason:
+    except UnusableError as reason:
         print(f"\nNo picture was timed in JupyterLab: {reason}", flush=True)
         return {}
     show_stages(f"JupyterLab and the first live picture painted ({chromium})", times)

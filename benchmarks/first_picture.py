@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from browser import Lab, start_lab
 from nbclient import NotebookClient
+
+from benchmarks.browser import KERNEL_IDLE, Lab, start_lab
 
 __all__ = ["in_a_kernel", "in_jupyterlab"]
 
@@ -20,12 +21,6 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 QUIET_KERNEL = ["--IPKernelApp.log_level=40"]
 VIEWPORT = {"width": 1280, "height": 720}
 WAIT = 60_000
-# Before a kernel is chosen the page calls it idle too, and Run All would ask which one to start.
-KERNEL_IDLE = """() => {
-    const status = document.querySelector(".jp-Notebook-ExecutionIndicator")?.dataset.status;
-    const name = document.querySelector(".jp-KernelName")?.textContent;
-    return status === "idle" && name !== "No Kernel";
-}"""
 # The course's notebooks carry pictures of their own; a live one is inside of a widget. It is
 # scrolled into view, for what is out of sight is not painted.
 LIVE_PICTURE = """() => {

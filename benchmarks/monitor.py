@@ -1,7 +1,7 @@
 """What it costs to watch and clip the gradients of a training step: ours, torch's, and by hand.
 
-    python benchmarks/monitor.py              one thread, as a small model is trained
-    python benchmarks/monitor.py --rounds 50  faster and rougher
+    python -m benchmarks.monitor              one thread, as a small model is trained
+    python -m benchmarks.monitor --rounds 50  faster and rougher
 
 Every way sees the same gradients in turn, a fresh copy each time, in an order drawn anew in each
 round; what is compared is the median over the rounds of the ratio to torch's clip in that round.

@@ -206,7 +206,6 @@ def painted_frames(page):
 
 def open_cells(open_lesson, lab, name, *cells):
     """Open a notebook of these code cells."""
-    _, course, _ = lab
     notebook = {
         "cells": [
             {
@@ -223,7 +222,7 @@ def open_cells(open_lesson, lab, name, *cells):
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    (course / name).write_text(json.dumps(notebook))
+    (lab.notebooks / name).write_text(json.dumps(notebook))
     return open_lesson(name)
 
 
@@ -259,8 +258,7 @@ def test_bad_input_from_the_kernel_is_said_in_the_picture_and_recovered(open_les
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_words_and_labels_are_readable_in_either_theme(open_lesson, lab, theme):
-    _, _, settings = lab
-    plugin = settings / "@jupyterlab" / "apputils-extension"
+    plugin = lab.settings / "@jupyterlab" / "apputils-extension"
     plugin.mkdir(parents=True, exist_ok=True)
     (plugin / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
     page = open_lesson(LESSON)
