@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import platform
 import random
-import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median, quantiles
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.report import machine
 from gradcourse.clipping import PercentileClip, clip_grad_norm_
 from gradcourse.device import choose_device
 from gradcourse.diagnosis import GradMonitor
@@ -109,22 +108,14 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     device = choose_device(chosen.device)
     torch.set_num_threads(1)
-    print(describe(device))
+    gpu = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
+    print(machine("one thread", f"torch {torch.__version__}", *gpu))
     for name, make in MODELS.items():
         torch.manual_seed(0)
         model = make().to(device)
         for clipped in (True, False):
             table(name, model, clipped, chosen.rounds)
     whole_steps(device, max(chosen.rounds // 3, 10))
-
-
-def describe(device: torch.device) -> str:
-    """Return what the numbers depend on, in one line."""
-    what = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return (
-        f"{device.type} ({what}), one thread, torch {torch.__version__}, "
-        f"Python {platform.python_version()}, {platform.system()}"
-    )
 
 
 def table(name: str, model: nn.Module, clipped: bool, rounds: int) -> None:
@@ -200,7 +191,7 @@ def training_step(model: nn.Module, inputs: Tensor, clip: Way) -> None:
         torch.cuda.synchronize()
 
 
-def timed(way: Way, parameters: list[Tensor], gradients: list[Tensor]) -> float:
+def timed(way: Way, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
     """Return the seconds that one call takes, on gradients that are the same each time."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.clone()
@@ -226,4 +217,4 @@ def synchronisations(way: Way) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
