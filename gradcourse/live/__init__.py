@@ -7,7 +7,8 @@ the picture shows, and the controls are made from abbreviations.
 
 from gradcourse.live.controls import Log, log
 from gradcourse.live.figure import LiveFigure, live
-from gradcourse.live.panel import Panel, snap_decades, snap_up
+from gradcourse.live.limits import snap_decades, snap_up
+from gradcourse.live.panel import Panel
 from gradcourse.live.style import GHOST, MEASURED, PALETTE, THEORY
 
 __all__ = [

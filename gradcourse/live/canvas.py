@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from gradcourse.live.encoder import Encoder
 from gradcourse.live.panel import Panel
@@ -20,6 +21,8 @@ from gradcourse.live.style import styled
 __all__ = ["Canvas", "sentence_png"]
 
 DOTS_PER_INCH = 100
+# Of the 3 points that layout leaves around labels, longer ones may take so much.
+SPARE_POINTS = 2
 # Fixed parts kept for when their limits come back, 3.4 MB each at the usual size.
 BACKGROUNDS = 8
 
@@ -57,7 +60,7 @@ class Canvas:
         self._encoder = Encoder()
         self._backgrounds: OrderedDict[Any, Any] = OrderedDict()
         self._layout: Any = None
-        self._tick_lengths: list[int] = []
+        self._margins: Any = None
         self._as_if_first = False
         self.full_redraws = 0
 
@@ -93,9 +96,9 @@ class Canvas:
         self._as_if_first = True
 
     def _background(self) -> Any:
-        roomy = self._as_if_first and self._tick_lengths != self._lengths()
+        other = self._as_if_first and not np.array_equal(self._margins, self._measure_margins())
         self._as_if_first = False
-        if roomy or any(panel.stale for panel in self.panels.values()):
+        if other or any(panel.stale for panel in self.panels.values()):
             self._place_anew()
         key = tuple((panel.limits(), panel.fixed()) for panel in self.panels.values())
         if key not in self._backgrounds:
@@ -104,6 +107,10 @@ class Canvas:
             self._backgrounds[key] = self._agg.copy_from_bbox(self.figure.bbox)
             if len(self._backgrounds) > BACKGROUNDS:
                 self._backgrounds.popitem(last=False)
+        for panel in self.panels.values():
+            if panel.axes.get_aspect() != "auto":
+                # Where such axes stand depends on their limits.
+                panel.axes.apply_aspect()
         self._backgrounds.move_to_end(key)
         return self._backgrounds[key]
 
@@ -113,21 +120,25 @@ class Canvas:
         Placing costs as much as drawing, and makes the axes jump.
         """
         fixed = [panel.fixed() for panel in self.panels.values()]
-        lengths = self._lengths()
-        fits = all(now <= then for now, then in zip(lengths, self._tick_lengths, strict=False))
-        if fixed != self._layout or not fits:
+        spare = SPARE_POINTS / 72 * self.figure.dpi
+        anew = fixed != self._layout or (self._measure_margins() > self._margins + spare).any()
+        if anew:
             self._place_anew()
             self._draw_legend()
             self.figure.set_layout_engine("constrained")
-            self._layout, self._tick_lengths = fixed, lengths
+            self._layout = fixed
         self._agg.draw()
         self.figure.set_layout_engine("none")
+        if anew:
+            self._margins = self._measure_margins()
         for panel in self.panels.values():
             panel.stale = False
         self.full_redraws += 1
 
-    def _lengths(self) -> list[int]:
-        return [panel.tick_length() for panel in self.panels.values()]
+    def _measure_margins(self) -> NDArray[np.float64]:
+        # How many ticks there are depends on the style too.
+        with styled():
+            return np.array([panel.margins() for panel in self.panels.values()])
 
     def _place_anew(self) -> None:
         self._backgrounds.clear()
@@ -162,9 +173,12 @@ class Canvas:
         with styled():
             self._draw_legend()
             self.figure.set_layout_engine("constrained")
-            self.figure.savefig(path)
-        # Another renderer has placed everything its own way; the next picture places it again.
-        self._place_anew()
+            try:
+                self.figure.savefig(path)
+            finally:
+                # Another renderer has placed everything its own way, even where the file could
+                # not be written; the next picture places it again.
+                self._place_anew()
 
 
 def sentence_png(words: str, size: tuple[int, int], scale: float = 1.0) -> bytes:

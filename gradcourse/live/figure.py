@@ -272,9 +272,10 @@ class LiveFigure:
         started = time.perf_counter()
         try:
             result, measured = self._result(settings)
-            self.canvas.describe(self._draw, result)
             ghost = self._next_ghost(settings)
+            # First, because limits that nobody set make room for the ghost as well.
             self.canvas.haunt(ghost[1] if ghost else {})
+            self.canvas.describe(self._draw, result)
             summary = _summarise(result, settings)
             picture = self.canvas.png()
         except (Exception, KeyboardInterrupt) as error:

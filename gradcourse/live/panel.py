@@ -6,7 +6,6 @@ an artist makes it; later ones only move it. What a description leaves out is hi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -14,6 +13,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import Collection, QuadMesh
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
@@ -21,107 +22,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from gradcourse.live.limits import range_to_show, snap_decades
 from gradcourse.live.style import GHOST, styled
 
-__all__ = ["Panel", "range_to_show", "snap_decades", "snap_up"]
+__all__ = ["Panel"]
 
 AnyArtist = TypeVar("AnyArtist", bound=Artist)
-
-# Limits stay while the numbers fill this share of them; new ones leave this share ahead.
-FILLED, AHEAD = 0.4, 0.25
-
-
-def snap_decades(low: float, high: float) -> tuple[float, float]:
-    """Widen a range of exponents to round ones, at most nine steps apart.
-
-    The limits then stay where they are while a slider moves a little, and the axes need not be
-    drawn again.
-
-    Raises
-    ------
-    ValueError
-        If an end is not finite, or the ends are not in order.
-
-    Examples
-    --------
-    >>> snap_decades(-3.2, 0.4)
-    (-4.0, 1.0)
-    >>> snap_decades(-38, 2)
-    (-40.0, 5.0)
-    """
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise ValueError(f"a range of decades needs finite low <= high, got {low} and {high}")
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    decade = 1
-    while True:
-        for step in (decade, 2 * decade, 5 * decade):
-            first, last = math.floor(low / step), math.ceil(high / step)
-            # A quotient can underflow to 0 although the end lies a hair beyond it.
-            first -= first * step > low
-            last += last * step < high
-            if last - first <= 9:
-                return float(first * step), float(last * step)
-        decade *= 10
-
-
-def snap_up(value: float) -> float:
-    """Return the smallest of 10, 15, 20, 30, 50, 100, 150, ... not below ``value``.
-
-    Few enough that a slider of the depth meets a new one, and has the axes drawn again, seldom.
-
-    Raises
-    ------
-    ValueError
-        If ``value`` is not finite.
-
-    Examples
-    --------
-    >>> snap_up(37)
-    50
-    """
-    if not math.isfinite(value):
-        raise ValueError(f"snap_up needs a finite number, got {value}")
-    decade = 10
-    while True:
-        for step in (1, 1.5, 2, 3, 5):
-            if step * decade >= value:
-                return step * decade
-        decade *= 10
-
-
-def range_to_show(
-    present: tuple[float, float] | None, low: float, high: float
-) -> tuple[float, float] | None:
-    """Return None if numbers from ``low`` to ``high`` suit the present limits, else their range.
-
-    Limits that seldom move while a slider does are drawn seldom, and are easier to follow. They
-    stay as long as the numbers fit and fill a good part of them; where a drag leaves them, there
-    is some room ahead.
-
-    Examples
-    --------
-    >>> range_to_show((-4, 1), -2.2, 0.4)
-    >>> range_to_show((-4, 1), -0.5, 0.4)
-    (-0.5, 0.4)
-    >>> range_to_show((-4, 1), -5.0, 1.0)
-    (-6.5, 1.0)
-    """
-    if present is None:
-        return low, high
-    bottom, top = present
-    if bottom <= low and high <= top:
-        return None if high - low >= FILLED * (top - bottom) else (low, high)
-    # A jump to another scale is not a drag: nobody knows where the next one leads.
-    room = AHEAD * (high - low) if high - low < 2 * (top - bottom) else 0.0
-    return low - room if low < bottom else low, high + room if high > top else high
 
 
 class Panel:
     """One set of axes. The attribute ``axes`` is matplotlib's own.
 
     Artists are named by a key. Every ``style`` is passed to matplotlib when the artist is made;
-    later calls change its data only. A key belongs to one kind of artist.
+    later calls change its data and its ``label`` only. A key belongs to one kind of artist. Of
+    artists at one ``zorder``, the one described last lies on top.
     """
 
     def __init__(self, axes: Axes) -> None:
@@ -133,28 +47,28 @@ class Panel:
         self._ghosts: dict[str, Line2D] = {}
         self._grids: dict[str, tuple[Any, ...]] = {}
         self._bars: dict[str, Colorbar] = {}
-        self._described: set[str] = set()
+        # In the order of the description.
+        self._described: dict[str, None] = {}
         self._applied: dict[str, Any] = {}
         self._steady: dict[str, tuple[float, float]] = {}
 
     def set(self, **properties: Any) -> None:
         """Set properties of the axes (``title``, ``xlabel``, ``xlim``, ...), as ``Axes.set``.
 
-        Only a property that changed costs a full redraw.
+        A property stays until it is set again. Only one that changed costs a full redraw.
         """
-        changed = {
-            name: value
+        if all(
+            name in self._applied and np.array_equal(self._applied[name], value)
             for name, value in properties.items()
-            if name not in self._applied or not np.array_equal(self._applied[name], value)
-        }
-        if not changed:
+        ):
             return
-        for name in changed:
+        for name in properties:
             # Forgotten first: what matplotlib refuses half-way must be set again next time.
             self._applied.pop(name, None)
         with styled():
-            self.axes.set(**changed)
-        self._applied.update(changed)
+            # All of them, because one may undo another: new ticks lose the labels of the old ones.
+            self.axes.set(**properties)
+        self._applied.update({name: _kept(value) for name, value in properties.items()})
 
     def decades(self, axis: str, low: float, high: float) -> None:
         """Show exponents from ``low`` to ``high`` as powers of ten on axis ``"x"`` or ``"y"``.
@@ -163,7 +77,7 @@ class Panel:
         than a logarithmic one, and which can show what a float cannot hold.
         """
         if self._applied.get(f"{axis}decades") is None:
-            target = {"x": self.axes.xaxis, "y": self.axes.yaxis}[axis]
+            target = self._axis(axis)
             target.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=[1, 2, 5, 10]))
             target.set_major_formatter(FuncFormatter(_power_of_ten))
             self._applied[f"{axis}decades"] = True
@@ -183,7 +97,7 @@ class Panel:
         x, y = _finite(x), _finite(y)
         if x.shape != y.shape:
             raise ValueError(f"line {key!r} needs as many x as y, got {x.size} and {y.size}")
-        artist = self._artist(key, "line", lambda: self.axes.plot([], [], **style)[0])
+        artist = self._artist(key, "line", style, lambda: self.axes.plot([], [], **style)[0])
         artist.set_data(x, y)
         if "marker" not in style:
             # A line through one point has no length, and would not be seen.
@@ -194,7 +108,7 @@ class Panel:
         """Fill between two lines of shape (points,), or move the band."""
         x, low, high = _finite(x), _finite(low), _finite(high)
         style = {"linewidth": 0, **style}
-        artist = self._artist(key, "band", lambda: self.axes.fill_between([], [], **style))
+        artist = self._artist(key, "band", style, lambda: self.axes.fill_between([], [], **style))
         artist.set_data(x, low, high)
 
     def heatmap(
@@ -218,6 +132,7 @@ class Panel:
             Names the heatmap.
         x, y
             The middle of each column, shape (columns,), and of each row, shape (rows,); ascending.
+            A single one has a cell of width 1.
         values
             Shape (rows, columns). Beyond the limits, inf included, a cell has the colour of the
             limit; NaN is grey.
@@ -231,7 +146,8 @@ class Panel:
         Raises
         ------
         ValueError
-            If the shapes do not belong together.
+            If the shapes do not belong together, the middles do not ascend, or the limits are not
+            finite and in order.
         """
         x, y = (np.asarray(ends, np.float64) for ends in (x, y))
         cells = np.asarray(values, np.float64)
@@ -239,38 +155,56 @@ class Panel:
             raise ValueError(
                 f"heatmap {key!r} needs values of shape {(y.size, x.size)}, got {cells.shape}"
             )
+        low, high = limits
+        if not -np.inf < low <= high < np.inf:
+            raise ValueError(f"heatmap {key!r} needs finite limits low <= high, got {limits}")
         grid = (tuple(x), tuple(y))
-        if self._grids.get(key, grid) != grid:
-            self._remove_heatmap(key)
+        if key in self._grids and self._grids[key] != grid:
+            self._artists.pop(key).remove()
+        mesh = self._artist(key, "heatmap", {}, lambda: self._make_mesh(key, x, y, limits, style))
         self._grids[key] = grid
-        mesh = self._artist(key, "heatmap", lambda: self._make_heatmap(key, x, y, label, style))
-        mesh.set_array(np.ma.masked_invalid(np.clip(cells, *limits)))
-        mesh.set_clim(*limits)
+        mesh.set_array(np.ma.masked_invalid(np.clip(cells, low, high)))
+        bar = self._bars[key]
+        if bar.mappable.get_clim() != (low, high):
+            with styled():
+                bar.mappable.set_clim(low, high)
+        bar.set_label(label)
 
-    def _make_heatmap(
-        self, key: str, x: NDArray[Any], y: NDArray[Any], label: str, style: Mapping[str, Any]
+    def _make_mesh(
+        self,
+        key: str,
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        limits: tuple[float, float],
+        style: Mapping[str, Any],
     ) -> QuadMesh:
-        colours = colormaps[style.get("cmap", "viridis")].with_extremes(bad="#BBBBBB")
-        nothing = np.zeros((y.size, x.size))
-        chosen = {"rasterized": True, **style, "cmap": colours}
-        mesh = self.axes.pcolormesh(x, y, nothing, shading="nearest", **chosen)
-        figure = cast("Figure", self.axes.figure)
-        bar = figure.colorbar(mesh, ax=self.axes, label=label)
-        self._bars[key] = bar
-        return mesh
+        """Make a mesh of empty cells, and the colour bar if there is none yet."""
+        edges = _edges(key, x), _edges(key, y)
+        if key not in self._bars:
+            colours = colormaps.get_cmap(style.get("cmap", "viridis")).with_extremes(bad="#BBBBBB")
+            # The bar has colours of its own: it outlives the mesh when rows or columns change.
+            scale = ScalarMappable(style.get("norm"), colours)
+            scale.set_clim(*limits)
+            figure = cast("Figure", self.axes.figure)
+            alpha = style.get("alpha")
+            self._bars[key] = figure.colorbar(scale, ax=self.axes, alpha=alpha)
+        scale = self._bars[key].mappable
+        chosen = {"rasterized": True, **style, "norm": scale.norm, "cmap": scale.cmap}
+        return self.axes.pcolormesh(*edges, np.zeros((y.size, x.size)), **chosen)
 
     def _remove_heatmap(self, key: str) -> None:
+        del self._grids[key]
         self._bars.pop(key).remove()
         self._artists.pop(key).remove()
 
     def vline(self, key: str, x: float, **style: Any) -> None:
         """Draw a vertical line across the panel, or move it."""
-        artist = self._artist(key, "vline", lambda: self.axes.axvline(**style))
+        artist = self._artist(key, "vline", style, lambda: self.axes.axvline(**style))
         artist.set_xdata([x, x])
 
     def hline(self, key: str, y: float, **style: Any) -> None:
         """Draw a horizontal line across the panel, or move it."""
-        artist = self._artist(key, "hline", lambda: self.axes.axhline(**style))
+        artist = self._artist(key, "hline", style, lambda: self.axes.axhline(**style))
         artist.set_ydata([y, y])
 
     def mark(self, key: str, x: float, y: float, label: str) -> None:
@@ -280,7 +214,7 @@ class Panel:
 
     def text(self, key: str, x: float, y: float, words: str, **style: Any) -> None:
         """Write words at a point in data coordinates, or move and change them."""
-        artist = self._artist(key, "text", lambda: self.axes.text(x, y, words, **style))
+        artist = self._artist(key, "text", style, lambda: self.axes.text(x, y, words, **style))
         artist.set_position((x, y))
         artist.set_text(words)
 
@@ -328,10 +262,12 @@ class Panel:
 
     def end(self) -> None:
         """Hide what the new description left out, and fit limits that nobody set."""
-        for key, artist in self._artists.items():
-            if key not in self._described:
-                artist.set_visible(False)
-        free = [axis for axis in "xy" if f"{axis}lim" not in self._applied]
+        for key in self._artists.keys() - self._described.keys():
+            if key in self._bars:
+                self._remove_heatmap(key)
+            else:
+                self._artists[key].set_visible(False)
+        free = [axis for axis in "xy" if getattr(self.axes, f"get_autoscale{axis}_on")()]
         if free:
             self._fit(free)
 
@@ -343,15 +279,21 @@ class Panel:
                 box = artist.get_datalim(self.axes.transData)
                 self.axes.update_datalim(box.get_points())
         for axis in free:
-            data = self.axes.dataLim
-            low, high = data.intervalx if axis == "x" else data.intervaly
-            shown = range_to_show(self._steady.get(axis), low, high)
-            if shown is None:
-                continue
-            corners = [(end, data.y0) if axis == "x" else (data.x0, end) for end in shown]
-            self.axes.update_datalim(corners, updatex=axis == "x", updatey=axis == "y")
-            self.axes.autoscale_view(scalex=axis == "x", scaley=axis == "y")
-            self._steady[axis] = self.axes.get_xlim() if axis == "x" else self.axes.get_ylim()
+            target = self._axis(axis)
+            bounds = getattr(self.axes, f"get_{axis}bound")
+            # A share of the limits means little on a logarithmic axis, so there they do not stay.
+            present = self._steady.get(axis) if target.get_scale() == "linear" else None
+            shown = range_to_show(present, *target.get_data_interval())
+            if shown is not None:
+                data = self.axes.dataLim
+                corners = [(end, data.y0) if axis == "x" else (data.x0, end) for end in shown]
+                self.axes.update_datalim(corners, updatex=axis == "x", updatey=axis == "y")
+                with styled():
+                    self.axes.autoscale_view(scalex=axis == "x", scaley=axis == "y")
+                self._steady[axis] = bounds()
+            elif bounds() != present:
+                # An artist that was made just now has had matplotlib choose limits by itself.
+                getattr(self.axes, f"set_{axis}bound")(present)
 
     def forget_limits(self) -> None:
         """Let the next description choose its limits as if it were the first."""
@@ -362,16 +304,21 @@ class Panel:
         return *self.axes.get_xlim(), *self.axes.get_ylim()
 
     def fixed(self) -> tuple[str, ...]:
-        """Return what else the fixed parts depend on: properties, and names in the legend."""
+        """Return what else the fixed parts depend on: properties, colour bars and the legend."""
         properties = [f"{k}={v!r}" for k, v in self._applied.items() if k not in ("xlim", "ylim")]
-        colours = [f"{key}: {bar.mappable.get_clim()}" for key, bar in self._bars.items()]
-        return (*properties, *colours, *(str(one.get_label()) for one in self.labelled()))
+        bars = [
+            f"{key}: {bar.ax.get_ylabel()} {bar.mappable.get_clim()}"
+            for key, bar in self._bars.items()
+        ]
+        legend = [f"{key}: {one.get_label()} {_marker(one)}" for key, one in self._labelled()]
+        return (*properties, *bars, *legend)
 
-    def tick_length(self) -> int:
-        """Return the number of letters of the longest label on the y axis."""
-        axis = self.axes.yaxis
-        labels = axis.get_major_formatter().format_ticks(list(axis.get_majorticklocs()))
-        return max((len(label) for label in labels), default=0)
+    def margins(self) -> NDArray[np.float64]:
+        """Return how far labels reach beyond the axes: left, below, right and above, in pixels."""
+        # Axes that are invisible have no labels either.
+        around = self.axes.get_tightbbox(for_layout_only=True) or self.axes.bbox
+        outwards = np.array([[-1.0], [1.0]])
+        return np.ravel(outwards * (around.get_points() - self.axes.bbox.get_points()))
 
     def haunt(self, lines: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
         """Show earlier lines, by key, as grey ghosts behind the present ones."""
@@ -395,14 +342,25 @@ class Panel:
 
     def moving(self) -> list[Artist]:
         """Return the visible artists that are drawn over the fixed background, lowest first."""
-        artists = [*self._ghosts.values(), *self._artists.values()]
-        return sorted((a for a in artists if a.get_visible()), key=Artist.get_zorder)
+        ghosts = [ghost for ghost in self._ghosts.values() if ghost.get_visible()]
+        return sorted(
+            [*ghosts, *(self._artists[key] for key in self._described)], key=Artist.get_zorder
+        )
 
     def labelled(self) -> list[Artist]:
         """Return the visible artists that want a line in the legend."""
-        return [a for a in self._artists.values() if a.get_visible() and _in_legend(a)]
+        return [artist for _, artist in self._labelled()]
 
-    def _artist(self, key: str, kind: str, make: Callable[[], AnyArtist]) -> AnyArtist:
+    def _labelled(self) -> list[tuple[str, Artist]]:
+        described = [(key, self._artists[key]) for key in self._described]
+        return [(key, artist) for key, artist in described if _in_legend(artist)]
+
+    def _axis(self, axis: str) -> Axis:
+        return {"x": self.axes.xaxis, "y": self.axes.yaxis}[axis]
+
+    def _artist(
+        self, key: str, kind: str, style: Mapping[str, Any], make: Callable[[], AnyArtist]
+    ) -> AnyArtist:
         """Return the artist of this key, made if need be, and show it in this description."""
         before = self._kinds.setdefault(key, kind)
         if before != kind:
@@ -413,14 +371,40 @@ class Panel:
                 artist = make()
             # Animated artists stay out of the background that matplotlib draws once.
             artist.set_animated(True)
+            # Nor do the axes make room for what moves: they would jump.
+            artist.set_in_layout(False)
             self._artists[key] = artist
         artist.set_visible(True)
-        self._described.add(key)
+        if "label" in style:
+            artist.set_label(style["label"])
+        self._described[key] = None
         return artist
 
 
 def _in_legend(artist: Artist) -> bool:
     return not str(artist.get_label()).startswith("_") and artist.get_label() != ""
+
+
+def _marker(artist: Artist) -> object:
+    return artist.get_marker() if isinstance(artist, Line2D) else None
+
+
+def _kept(value: Any) -> Any:
+    """Return what later changes in place do not reach, and what repr shows in full."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return list(value) if isinstance(value, list) else value
+
+
+def _edges(key: str, middles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where cells begin and end, half-way between their middles; shape (cells + 1,)."""
+    if middles.size == 1:
+        return np.array([middles[0] - 0.5, middles[0] + 0.5])
+    steps = np.diff(middles)
+    if not (steps > 0).all():
+        raise ValueError(f"heatmap {key!r} needs x and y that ascend, got {middles}")
+    half = np.concatenate([steps[:1], steps, steps[-1:]]) / 2
+    return np.append(middles[0] - half[0], middles + half[1:])
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:

@@ -341,6 +341,21 @@ def test_the_ghost_is_the_setting_before_the_drag():
     assert "grey: depth 60," in figure._text.value
 
 
+def test_free_limits_hold_the_ghost_and_forget_it_with_it():
+    figure = live(
+        lambda a=1.0: a,
+        lambda a, axes: axes.line("l", [0, 1], [0, a]),
+        a=(0.0, 100.0),
+        compare=True,
+    )
+    start = drawn(figure)
+    figure.set(a=100.0)
+    figure.set(a=2.0)
+    assert figure.canvas.panels["A"].limits()[3] >= 100
+    figure.reset()
+    assert np.array_equal(drawn(figure), start)
+
+
 def test_without_compare_there_is_no_ghost():
     figure = make()
     figure.set(depth=80)

@@ -3,17 +3,19 @@
 import io
 import math
 
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib import colormaps
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
 
 from gradcourse.live import Panel, snap_decades, snap_up
 from gradcourse.live.canvas import Canvas, sentence_png
-from gradcourse.live.panel import range_to_show
+from gradcourse.live.limits import range_to_show
 
 
 def pixels(png):
@@ -214,7 +216,7 @@ def test_axes_stay_where_they_are_until_their_labels_need_room():
     panel = canvas.panels["A"]
     places = []
     for top in (50, 20, 90, 30_000, 20):
-        panel.set(xlim=(0, 1), ylim=(0, top), ylabel="norm")
+        panel.set(xlim=(0, 1), ylim=(0, top), ylabel="norm", title="Title")
         canvas.png()
         places.append(panel.axes.get_position().bounds)
         labels = panel.axes.yaxis.label.get_window_extent()
@@ -289,7 +291,7 @@ def test_a_heatmap_of_other_columns_replaces_the_old_one_and_its_bar():
     heat(panel, np.ones((2, 2)), x=(1.0, 3.0))
     canvas.png()
     assert len(canvas.figure.axes) == 2
-    assert panel._bars["heat"].mappable.get_array().shape == (2, 2)
+    assert panel._artists["heat"].get_array().shape == (2, 2)
     assert panel._bars["heat"].ax.get_ylabel() == "size"
 
 
@@ -501,3 +503,263 @@ def test_save_chooses_the_format_and_keeps_moving_lines(tmp_path, ending):
         canvas.save(path)
         sizes.append(path.read_bytes())
     assert sizes[0] != sizes[1]
+
+
+def compared(*steps, size=(400, 300)):
+    """Return a canvas that went through all steps, and one drawn from nothing at the last."""
+    pictures = []
+    for done in (steps, steps[-1:]):
+        canvas = Canvas("A", size, 1.0)
+        for step in done:
+            canvas.forget_limits()
+            canvas.describe(lambda step, panel: step(panel), step)
+            picture = drawn(canvas)
+        pictures.append(picture)
+    return pictures
+
+
+def held(*artists):
+    """Return a description at fixed limits."""
+
+    def step(panel):
+        panel.set(xlim=(-0.5, 1.5), ylim=(0, 1))
+        for kind, *arguments, style in artists:
+            getattr(panel, kind)(*arguments, **style)
+
+    return step
+
+
+RISING = ("line", "rising", [0, 1], [0, 1], {"color": "red", "lw": 9, "label": "one"})
+FALLING = ("line", "falling", [0, 1], [1, 0], {"color": "blue", "lw": 9, "label": "two"})
+SAME_NAME = ("line", "namesake", [0, 1], [1, 0], {"color": "blue", "lw": 9, "label": "one"})
+RENAMED = (*RISING[:4], {**RISING[4], "label": "another"})
+POINT = ("line", "rising", [0.5], [0.5], {"color": "red", "lw": 9, "label": "one"})
+HEAT = ("heatmap", "heat", [0, 1], [0, 1], np.eye(2), (0, 1), "size", {})
+WIDER = ("heatmap", "heat", [0, 0.5, 1], [0, 1], np.zeros((2, 3)), (0, 1), "size", {})
+BAND = ("band", "band", [0, 1], [0.2, 0.2], [0.5, 0.5], {"color": "red"})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([FALLING], [RISING, FALLING]),
+        ([RISING], [SAME_NAME]),
+        ([RISING], [RENAMED]),
+        ([RISING], [POINT]),
+        ([POINT], [RISING]),
+        ([("mark", "m", 0.5, 0.5, "star", {})], [("mark", "m", 0.5, 0.5, "guess", {})]),
+        ([HEAT], []),
+        ([HEAT, BAND], [WIDER, BAND]),
+        ([HEAT], [BAND, RISING]),
+        ([("set", {"xticks": [0, 0.5], "xticklabels": ["in", "out"]})],
+         [("set", {"xticks": [0, 1], "xticklabels": ["in", "out"]})]),
+        ([("set", {"ylim": (0, 1e-9), "title": "Title"})], [("set", {"title": "Title"})]),
+        ([("set", {"title": "Title"})], [("set", {"ylim": (0, 1e-9), "title": "Title"})]),
+        ([("set", {"ylim": (100, 999)})], [("set", {"ylim": (-300, -100)})]),
+        ([("set", {"xticks": np.arange(2000.0) / 2000})],
+         [("set", {"xticks": np.arange(2000.0) ** 2 / 2000**2})]),
+    ],
+)  # fmt: skip
+def test_a_picture_is_the_same_whatever_was_described_before(before, after):
+    came, fresh = compared(held(*before), held(*after))
+    assert np.array_equal(came, fresh)
+
+
+def test_free_limits_are_the_same_whatever_was_described_before():
+    def heat(panel):
+        panel.heatmap("heat", [0, 1], [0, 1], np.eye(2), (0, 1))
+
+    # The edges of a heatmap are sticky: limits end there, unless it is gone.
+    came, fresh = compared(heat, lambda panel: panel.line("a", [0, 1], [-0.5, 1.5], color="red"))
+    assert np.array_equal(came, fresh)
+
+
+def test_a_list_of_ticks_that_grew_in_place_is_drawn_again():
+    ticks = [0.0]
+
+    def grow(panel):
+        ticks.append(len(ticks) / 4)
+        panel.set(xlim=(0, 1), ylim=(0, 1), xticks=ticks)
+
+    canvas = Canvas("A", (300, 200), 1.0)
+    for count in (2, 3):
+        canvas.describe(lambda _, panel: grow(panel), None)
+        canvas.png()
+        assert len(canvas.panels["A"].axes.get_xticks()) == count
+    assert canvas.full_redraws == 2
+
+
+def test_lines_stay_on_axes_whose_place_depends_on_their_limits():
+    canvas = Canvas("A", (400, 300), 1.0)
+    seen = {1: [], 3: []}
+    for right in (1, 3, 1, 3, 1):
+        panel = canvas.panels["A"]
+        panel.set(xlim=(0, right), ylim=(0, 1), aspect="equal")
+        panel.line("line", [0, right], [0, 1], color="red")
+        seen[right].append(drawn(canvas))
+    assert np.array_equal(seen[1][1], seen[1][2])
+    assert np.array_equal(*seen[3])
+    assert canvas.full_redraws <= 3
+
+
+def test_a_new_line_does_not_cut_off_what_follows():
+    panel = Canvas("A", (300, 200), 1.0).panels["A"]
+    for top, both in ((10, False), (5, True), (10, True)):
+        panel.begin()
+        panel.line("a", [0, 1], [0, top])
+        if both:
+            panel.line("b", [0, 1], [0, top])
+        panel.end()
+        assert panel.limits()[2] <= 0
+        assert panel.limits()[3] >= 10, top
+
+
+def test_limits_set_by_matplotlib_s_own_functions_stay():
+    panel = Canvas("A", (300, 200), 1.0).panels["A"]
+    for top in (1, 9):
+        panel.begin()
+        panel.axes.set_ylim(-1, 3)
+        panel.line("a", [0, 1], [0, top])
+        panel.end()
+        assert panel.limits()[2:] == (-1, 3)
+
+
+def test_free_limits_of_an_inverted_axis_move_seldom_too():
+    panel = Canvas("A", (300, 200), 1.0).panels["A"]
+    panel.axes.invert_yaxis()
+    seen = set()
+    for top in (10, 9, 8):
+        panel.begin()
+        panel.line("a", [0, 1], [0, top])
+        panel.line(f"new {top}", [0, 1], [0, top])
+        panel.end()
+        seen.add(panel.limits()[2:])
+    ((bottom, top),) = seen
+    assert bottom > 10
+    assert top < 0
+
+
+def test_free_limits_of_a_logarithmic_axis_follow_the_data():
+    panel = Canvas("A", (300, 200), 1.0).panels["A"]
+    for low in (1e-20, 0.1):
+        panel.begin()
+        panel.set(yscale="log")
+        panel.line("a", [0, 1], [1, low])
+        panel.end()
+    assert panel.limits()[2] > 0.05
+
+
+def test_the_readers_style_changes_no_limits_and_no_ticks():
+    def free(panel):
+        panel.line("a", [0, 1.03], [0, 1.7], color="red")
+
+    plain, _ = compared(free, free)
+    with matplotlib.rc_context():
+        matplotlib.style.use("classic")
+        assert np.array_equal(compared(free, free)[0], plain)
+
+
+@pytest.mark.parametrize(("x", "y"), [([3], [0, 1]), ([0, 1], [2]), ([3], [4])])
+def test_a_heatmap_of_one_row_or_column_is_seen(x, y):
+    canvas = Canvas("A", (400, 300), 1.0)
+    panel = canvas.panels["A"]
+    panel.begin()
+    panel.heatmap("heat", x, y, np.ones((len(y), len(x))), (0, 1))
+    panel.end()
+    image = drawn(canvas)
+    assert panel.limits() == (x[0] - 0.5, x[-1] + 0.5, y[0] - 0.5, y[-1] + 0.5)
+    for column, row in ((x[0], y[0]), (x[-1], y[-1])):
+        across, up = panel.axes.transData.transform((column, row))
+        assert image[round(300 - up), round(across), :3] / 255 == pytest.approx(
+            colormaps["viridis"](1.0)[:3], abs=0.01
+        )
+
+
+def test_cells_of_a_heatmap_meet_half_way_between_their_middles():
+    panel = Canvas("A", (400, 300), 1.0).panels["A"]
+    panel.heatmap("heat", [0, 1, 3], [0, 1], np.zeros((2, 3)), (0, 1))
+    corners = panel._artists["heat"].get_coordinates()
+    assert corners[0, :, 0].tolist() == [-0.5, 0.5, 2, 4]
+    assert corners[:, 0, 1].tolist() == [-0.5, 0.5, 1.5]
+
+
+@pytest.mark.parametrize("x", [[2, 1, 0], [0, 2, 1], [0, 1, 1], [0, 1, math.nan]])
+def test_the_columns_of_a_heatmap_ascend(x):
+    panel = Canvas("A", (400, 300), 1.0).panels["A"]
+    with pytest.raises(ValueError, match="heatmap 'heat' needs x and y that ascend, got"):
+        panel.heatmap("heat", x, [0, 1], np.zeros((2, 3)), (0, 1))
+    assert not panel._bars
+
+
+@pytest.mark.parametrize("limits", [(1, 0), (math.nan, 1), (0, math.inf), (-math.inf, 0)])
+def test_the_limits_of_a_heatmap_are_numbers_in_order(limits):
+    panel = Canvas("A", (500, 300), 1.0).panels["A"]
+    with pytest.raises(ValueError, match="heatmap 'heat' needs finite limits low <= high, got"):
+        heat(panel, np.zeros((2, 3)), limits)
+
+
+def test_a_heatmap_takes_the_styles_of_pcolormesh():
+    canvas = Canvas("A", (500, 300), 1.0)
+    panel = canvas.panels["A"]
+    style = {"cmap": colormaps["magma"], "norm": LogNorm(), "alpha": 0.5}
+    heat(panel, np.ones((2, 3)), (0.01, 1), **style)
+    canvas.png()
+    assert panel._artists["heat"].get_cmap()(0.5) == colormaps["magma"](0.5)
+    assert panel._bars["heat"].alpha == 0.5
+    labels = [text.get_text() for text in panel._bars["heat"].ax.get_yticklabels()]
+    assert any("10^{-2}" in label for label in labels)
+
+
+def test_a_new_mesh_has_the_old_bar_in_its_place():
+    canvas = Canvas("A", (500, 300), 1.0)
+    panel = canvas.panels["A"]
+    for columns in (2, 3, 4):
+        heat(panel, np.ones((2, columns)), x=np.arange(columns))
+        canvas.png()
+    assert canvas.full_redraws == 1
+    heat(panel, np.ones((2, 4)), (-9, 9), x=np.arange(4))
+    assert panel._artists["heat"].get_clim() == (-9, 9)
+    assert panel._bars["heat"].mappable.get_clim() == (-9, 9)
+
+
+def test_a_key_of_a_line_is_refused_for_every_heatmap():
+    panel = Canvas("A", (500, 300), 1.0).panels["A"]
+    panel.line("heat", [0], [0])
+    for columns in (2, 3):
+        with pytest.raises(ValueError, match="'heat' is a line already"):
+            heat(panel, np.zeros((2, columns)), x=np.arange(columns))
+
+
+def test_words_outside_the_axes_do_not_move_them():
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    describe(panel, [0, 1, 2])
+    canvas.png()
+    place = panel.axes.get_position().bounds
+    panel.text("far", 2, 5, "words that reach far beyond the axes")
+    panel.stale = True
+    canvas.png()
+    assert panel.axes.get_position().bounds == pytest.approx(place, abs=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["svg", "pdf", "png"])
+def test_a_picture_survives_a_file_that_cannot_be_written(tmp_path, ending):
+    canvas = Canvas("A", (300, 200), 1.0)
+    panel = canvas.panels["A"]
+    describe(panel, [0, 1, 2])
+    before = drawn(canvas)
+    with pytest.raises(FileNotFoundError):
+        canvas.save(tmp_path / "missing" / f"one.{ending}")
+    describe(panel, [0, 1, 2])
+    assert np.array_equal(drawn(canvas), before)
+
+
+def test_a_panel_may_be_invisible():
+    canvas = Canvas("AB", (400, 200), 1.0)
+    for panel in canvas.panels.values():
+        describe(panel, [0, 1, 2])
+    canvas.panels["B"].set(visible=False)
+    canvas.png()
+    canvas.forget_limits()
+    canvas.png()
+    assert canvas.full_redraws == 1
