@@ -2,6 +2,7 @@
 
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,11 +13,17 @@ from torch import nn
 
 from gradcourse import theory
 from gradcourse.models import ACTIVATION_NAMES, MLP, activation_module
-from gradcourse.signals import mlp_signal, product_exponents, product_signal, weights
+from gradcourse.signals import (
+    mlp_signal,
+    phase_diagram,
+    product_exponents,
+    product_signal,
+    weights,
+)
 from gradcourse.signals.activations import value_and_slope
 from gradcourse.signals.mlp import _typical
 from gradcourse.signals.products import _matrices
-from gradcourse.signals.weights import base_weights, one_thread, random_generator
+from gradcourse.signals.weights import base_weights, measuring, random_generator
 from gradcourse.signals.words import slope_per_layer
 from gradcourse.tasks import digits
 
@@ -243,6 +250,142 @@ def test_an_activation_that_overflows_says_so():
     assert f"the activation overflows float32 at layer {layer}" in signal.summary()
 
 
+OWN = {
+    "shifted relu": lambda x: torch.relu(x) + 1,
+    "steep softsign": lambda x: 1e4 * nn.functional.softsign(x),
+}
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "elu", "softplus", *OWN])
+@pytest.mark.parametrize("size", [1e-40, 1e-15, 300.0, 1e9])
+@pytest.mark.parametrize("bias_scale", [0.0, 0.5])
+@pytest.mark.parametrize("batch", [2, 9])
+def test_an_activation_sees_the_true_size_of_inputs_and_biases(activation, size, bias_scale, batch):
+    inputs = torch.randn(batch, 5, generator=torch.Generator().manual_seed(2)).double() * size
+    function = OWN.get(activation, activation)
+    found = mlp_signal(inputs, function, 6, 9, 0.9, bias_scale, seeds=1, device="cpu")
+    base, module = base_weights(5, 6, 0, 1, CPU), OWN.get(activation)
+    module = module or activation_module(activation)
+    h, root = inputs.requires_grad_(), math.sqrt(5)
+    kept, made = [h], []
+    for layer in range(1, 10):
+        weight, bias = (part[0].double() for part in base.layer(layer))
+        made.append((weight * 0.9 / root).requires_grad_())
+        h, root = module(h @ made[-1].T + bias_scale * bias), math.sqrt(6)
+        kept.append(h)
+    loss = (h * base.cotangents(batch)[0].double()).sum()
+    gradients = torch.autograd.grad(loss, [*kept, *made])
+    rms = log_norms(kept) - np.log10([h.numel() for h in kept]) / 2
+    assert found.log10_activation[0] == pytest.approx(rms, abs=2e-4)
+    diagram = phase_diagram(inputs, function, 6, 9, [0.9, 2.0], bias_scale, device="cpu")
+    assert diagram.log10_activation[0] == pytest.approx(rms, abs=2e-4)
+    # Units so far out have slopes that float32 rounds to 0.
+    if size < 1 or activation in ("softplus", "shifted relu"):
+        exact = log_norms(gradients[:10])
+        assert found.log10_gradient[0] == pytest.approx(exact, abs=2e-3)
+        assert found.log10_weight_gradient[0] == pytest.approx(log_norms(gradients[10:]), abs=2e-3)
+        assert diagram.log10_gradient[0, -1] == pytest.approx(exact[0], abs=2e-3)
+
+
+def test_flat_activations_whose_slopes_have_no_square_in_float32():
+    inputs = torch.ones(3, 4)
+    for width in (2, 8):
+        plain = mlp_signal(inputs, "linear", width, 12, seeds=1, device="cpu")
+        flat = mlp_signal(inputs, lambda x: 1e-24 * x, width, 12, seeds=1, device="cpu")
+        falls = -24.0 * np.arange(13)
+        gradient = plain.log10_gradient + falls[::-1]
+        assert flat.log10_activation == pytest.approx(plain.log10_activation + falls, abs=1e-3)
+        assert flat.log10_gradient == pytest.approx(gradient, abs=1e-3)
+        by_weight = plain.log10_weight_gradient + falls[-1]
+        assert flat.log10_weight_gradient == pytest.approx(by_weight, abs=1e-3)
+        diagram = phase_diagram(inputs, lambda x: 1e-24 * x, width, 12, [1.0], device="cpu")
+        linear = phase_diagram(inputs, "linear", width, 12, [1.0], device="cpu").log10_gradient
+        assert diagram.log10_gradient == pytest.approx(linear + falls[1:], abs=1e-3)
+
+
+def test_biases_revive_units_that_died_far_beyond_float32():
+    inputs = torch.full((1, 1), 1e60, dtype=torch.float64)
+    found = mlp_signal(inputs, "relu", 1, 6, 1.0, 0.5, seeds=30, device="cpu")
+    diagrams = [
+        phase_diagram(inputs, "relu", 1, 6, [1.0], 0.5, seed, device="cpu") for seed in range(30)
+    ]
+    base, h = base_weights(1, 1, 0, 30, CPU), inputs.expand(30, 1, 1)
+    revived = 0
+    for layer in range(1, 7):
+        weight, bias = (part.double() for part in base.layer(layer))
+        before, h = h, torch.relu(h @ weight.mT + 0.5 * bias)
+        exact = h.log10()[:, 0, 0]
+        revived += int(((before == 0) & (h > 0)).sum())
+        assert found.log10_activation[:, layer] == pytest.approx(exact, abs=1e-5)
+        ours = [diagram.log10_activation[0, layer] for diagram in diagrams]
+        assert ours == pytest.approx(exact.tolist(), abs=1e-5)
+    assert revived > 5
+
+
+def both(inputs, activation):
+    """What the two measurements give of one setting."""
+    signal = mlp_signal(inputs, activation, 6, 9, 1.2, 0.3, seeds=2, device="cpu")
+    diagram = phase_diagram(inputs, activation, 6, 9, [0.5, 1.2], 0.3, device="cpu")
+    return np.concatenate([signal.log10_gradient[0], *diagram.log10_gradient])
+
+
+@pytest.mark.parametrize("activation", ["tanh", torch.tanh])
+def test_the_state_of_torch_and_numpy_changes_nothing(activation):
+    inputs = digits(4)[0]
+    expected = both(inputs, activation)
+    weights.base_weights.cache_clear()
+    with torch.inference_mode():
+        np.testing.assert_array_equal(both(inputs * 1, activation), expected)
+        product_signal(6, 3)
+        inferred = inputs * 1
+    np.testing.assert_array_equal(both(inferred, activation), expected)
+    weights.base_weights.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        np.testing.assert_array_equal(both(inputs, activation), expected)
+        assert product_exponents(6, 3).shape == (8, 6)
+        assert product_signal(6, 3).log10_norm.shape == (8, 4)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(both(inputs, activation), expected)
+
+
+def test_threads_take_turns_with_the_memory_that_is_kept():
+    inputs = digits(8)[0]
+
+    def measure(weight_scale):
+        return mlp_signal(inputs, "tanh", 16, 40, weight_scale, seeds=3, device="cpu")
+
+    scales = [0.5, 1.0, 1.5, 2.0] * 6
+    alone = [measure(scale).log10_weight_gradient for scale in scales]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(measure, scales))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(other.log10_weight_gradient, one)
+
+
+def test_an_own_activation_may_work_in_place_share_what_it_returns_or_change_the_dtype():
+    inputs = digits(4)[0]
+    relu = both(inputs, "relu")
+    np.testing.assert_array_equal(both(inputs, nn.ReLU(inplace=True)), relu)
+    np.testing.assert_allclose(both(inputs, lambda x: x.double().relu()), relu)
+    returned = []
+
+    def keeps(x):
+        returned.append(1e4 * x)
+        returned.append(returned[-1].detach().clone())
+        return returned[-2]
+
+    both(inputs, keeps)
+    for shared, copy in zip(returned[::2], returned[1::2], strict=True):
+        torch.testing.assert_close(shared, copy, equal_nan=True, rtol=0, atol=0)
+    constant = nn.Parameter(torch.ones(()))
+    assert np.isneginf(both(inputs, lambda x: constant.expand_as(x))[:9]).all()
+
+
 def test_dead_units_are_zero_and_said():
     signal = mlp_signal(digits(4)[0], "relu", 1, 40, device="cpu")
     assert np.isneginf(signal.log10_gradient[:, 0]).all()
@@ -366,10 +509,10 @@ def test_threads_are_restored_even_after_an_error():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with one_thread():
+        with measuring():
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
-        with pytest.raises(ZeroDivisionError), one_thread():
+        with pytest.raises(ZeroDivisionError), measuring():
             raise ZeroDivisionError
         assert torch.get_num_threads() == 2
     finally:

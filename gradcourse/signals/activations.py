@@ -38,14 +38,15 @@ def _differentiated(function: Callable[[Tensor], Tensor]) -> ValueAndSlope:
     def both(x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            value = function(leaf)
+            # The function may work in place, and may keep or share what it returns.
+            value = function(leaf.clone())
             if not isinstance(value, Tensor) or value.shape != x.shape:
                 raise ValueError("activation must map a tensor to a tensor of the same shape")
-            if not value.requires_grad:
-                return value, torch.zeros_like(x)
-            # Nothing but the leaf needs a gradient, so modules with parameters stay untouched.
-            (slope,) = torch.autograd.grad(value.sum(), leaf)
-        return value.detach(), slope
+            slope = torch.zeros_like(x)
+            if value.requires_grad:
+                # Nothing but the leaf needs a gradient, so modules with parameters stay untouched.
+                (slope,) = torch.autograd.grad(value.sum(), leaf, materialize_grads=True)
+        return value.detach().to(x.dtype, copy=True), slope
 
     return both
 

@@ -15,7 +15,7 @@ from gradcourse.checks import at_least, between
 from gradcourse.device import choose_device
 from gradcourse.signals.activations import value_and_slope
 from gradcourse.signals.passes import Passes, checked_inputs, passes
-from gradcourse.signals.weights import base_weights, one_thread
+from gradcourse.signals.weights import base_weights, measuring
 from gradcourse.signals.words import (
     Array,
     change,
@@ -36,7 +36,7 @@ GROUP_NUMBERS = 12_000_000
 class MLPSignal:
     """Activations and gradients of every layer of random networks, one row for each seed.
 
-    Logarithms are to base 10; -inf is an exact 0 (dead units). Layer 0 is the input.
+    Logarithms are to base 10; -inf is an exact 0 (dead or saturated units). Layer 0 is the input.
 
     Attributes
     ----------
@@ -162,6 +162,8 @@ def mlp_signal(
     is measured belongs to the layers and not to a loss. Numbers are rescaled on their way, by
     powers of 2, so no depth overflows: this is right to float32 accuracy for every activation that
     is a straight line through 0 near 0 or stays away from it, and far from 0 is flat or straight.
+    A slope that float32 rounds to 0 is 0 here as in autograd, and a flat activation takes numbers
+    beyond 1e19, as of inputs, for straight.
 
     Parameters
     ----------
@@ -198,7 +200,7 @@ def mlp_signal(
     bias_scale = between(0, 1e6, "bias_scale", bias_scale)
     where = choose_device(device)
     groups = []
-    with torch.no_grad(), one_thread(where.type == "cpu" and width <= 256):
+    with measuring(where.type == "cpu" and width <= 256):
         for first, count in _groups(seeds, len(inputs) * width * depth):
             weights = base_weights(inputs.shape[1], width, first_seed + first, count, where)
             groups.append(passes(batch, weights, phi, depth, weight_scale, bias_scale))

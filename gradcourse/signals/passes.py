@@ -16,14 +16,15 @@ from gradcourse.signals.words import Array
 
 __all__ = [
     "LOG10_2",
-    "STRAIGHT_ABOVE",
-    "STRAIGHT_BELOW",
     "TOLERANCE",
     "Passes",
     "checked_inputs",
+    "log2_largest",
     "log2_norms",
+    "lowest_exponent",
     "passes",
     "powers_of_2",
+    "ready",
     "rescale_",
     "rescale_every",
     "start",
@@ -32,6 +33,8 @@ __all__ = [
 LOG10_2 = math.log10(2)
 # A float32 is rounded to inf from 2**128 on, and to 0 up to 2**-150.
 LARGEST, SMALLEST = 128, -150
+# What powers of 2 are multiplied with; smaller ones lose digits.
+LARGEST_POWER = 126
 # Numbers are rescaled, by powers of 2, when their size leaves 2**-8 to 2**8 at a layer that asks.
 COMFORT = 8
 # Between those layers sizes may leave it, but so little that squares of products stay exact.
@@ -97,7 +100,8 @@ def start(inputs: Tensor, device: torch.device) -> tuple[Tensor, float]:
     """Return inputs of comfortable size as float32, and their exponent."""
     size = float(inputs.abs().max())
     first = math.frexp(size)[1] if abs(math.log2(size or 1.0)) > COMFORT else 0
-    return (inputs * 2.0**-first).to(device, torch.float32), float(first)
+    comfortable = torch.from_numpy(np.ldexp(inputs.numpy(), -first))
+    return comfortable.to(device, torch.float32), float(first)
 
 
 def rescale_every(weight_scale: float) -> int:
@@ -146,17 +150,18 @@ class _Run:
         device, width = self.weights.device, self.weights.width
         self.inputs, first = start(inputs, device)
         h = self.inputs.expand(self.seeds, -1, -1)
-        exponent = np.full(self.seeds, first)
-        up = down = None
+        nothing = torch.zeros(1, 1, 1, dtype=torch.float32, device=device)
+        lowest = lowest_exponent(self.phi, nothing, self.bias_scale)
+        h, exponent, up, down = ready(h, np.full(self.seeds, first), lowest)
         shape = (self.depth, len(inputs), width)
         sums = self.weights.scratch("sums", *shape)
         self.hidden = self.weights.scratch("hidden", *shape)
         self.slopes = self.weights.scratch("slopes", *shape)
         rows = zip(sums.unbind(), self.hidden.unbind(), self.slopes.unbind(), strict=True)
         self.exponents = np.full((self.depth + 1, self.seeds), first)
-        nothing = torch.zeros(1, 1, 1, device=device)
-        log2_root = math.log2(len(inputs) * width) / 2
+        sum_exponents = np.empty((self.depth, self.seeds))
         for layer, (z, hidden, slopes) in enumerate(rows, start=1):
+            sum_exponents[layer - 1] = exponent
             weight, bias = self.weights.layer(layer)
             scale = self.weight_scale / math.sqrt(weight.shape[2])
             if self.bias_scale:
@@ -169,18 +174,16 @@ class _Run:
             slopes.copy_(slope)
             if down is not None:
                 h.mul_(down)
-            if layer % self.every == 0:
-                exponent = rescale_(h, log2_norms(h) - log2_root, exponent)
-                near = np.clip(exponent, STRAIGHT_BELOW, STRAIGHT_ABOVE)
-                up = powers_of_2(h, near) if near.any() else None
-                down = powers_of_2(h, -near) if near.any() else None
             self.exponents[layer] = exponent
+            if layer % self.every == 0:
+                self.exponents[layer] = exponent = rescale_(h, log2_largest(h), exponent)
+                h, exponent, up, down = ready(h, exponent, lowest)
         norms = torch.cat([_norm(self.inputs).expand(1, self.seeds), _norm(self.hidden)])
         entries = [inputs.numel(), *[len(inputs) * width] * self.depth]
         activation = self._log10(norms, self.exponents) - np.log10(entries)[:, None] / 2
         events = self.forward_overflow, self.forward_underflow
-        before = self.exponents[:-1]
-        self._watch(sums, activation[1:] / LOG10_2, before, range(1, self.depth + 1), *events)
+        sizes, layers = activation[1:] / LOG10_2, range(1, self.depth + 1)
+        self._watch(sums, sizes, sum_exponents, layers, *events)
         profile = activation.T.copy()
         _mark_overflow(profile, from_layer=True)
         return profile
@@ -194,22 +197,22 @@ class _Run:
         # The gradients of sums take the place of the slopes, and those of activations of the sums.
         by_sum, by_activation = self.slopes.unbind(), [delta]
         place = self.weights.scratch("sums", self.depth, batch, self.weights.width).unbind()
-        nothing = torch.zeros(1, 1, 1, device=delta.device)
+        nothing = torch.zeros(1, 1, 1, dtype=torch.float32, device=delta.device)
         for layer in range(self.depth, 0, -1):
             weight = self.weights.layer(layer)[0]
             delta = by_sum[layer - 1].mul_(delta)
+            if layer % self.every == 1 or self.every == 1:
+                exponent = rescale_(delta, log2_largest(delta), exponent)
+            exponents[self.depth + 1 - layer] = exponent
             scale = self.weight_scale / math.sqrt(weight.shape[2])
             out = place[layer - 1] if layer > 1 else None
             delta = torch.baddbmm(nothing, delta, weight, beta=0, alpha=scale, out=out)
             by_activation.append(delta)
-            if layer % self.every == 1 or self.every == 1:
-                exponent = rescale_(delta, log2_norms(delta), exponent)
-            exponents[self.depth + 1 - layer] = exponent
         norms = torch.stack([_norm(delta) for delta in by_activation])
         gradient = self._log10(norms, exponents)
         by_weight = self._by_weight(self.slopes)
-        weight_exponents = exponents[-2::-1] + self.exponents[:-1]
-        weight_gradient = self._log10(by_weight, weight_exponents, watched=False)
+        weight_exponents = exponents[:0:-1] + self.exponents[:-1]
+        weight_gradient = self._log10(by_weight, weight_exponents, 2 * TOLERANCE)
         layers = range(self.depth - 1, -1, -1)
         sizes = gradient / LOG10_2
         smaller = self._smaller(sizes, layers)
@@ -237,12 +240,11 @@ class _Run:
         _inner(self.hidden[:-1], out=below[1:])
         return product.mul_(below).sum((2, 3)).clamp_(min=0).sqrt_()
 
-    def _log10(self, norms: Tensor, exponents: Array, watched: bool = True) -> Array:
+    def _log10(self, norms: Tensor, exponents: Array, tolerance: int = TOLERANCE) -> Array:
         """Return log10 of the true norms, all of shape (layers, seeds)."""
         with np.errstate(divide="ignore"):
             kept = np.log10(norms.cpu().numpy().astype(np.float64))
-        if watched:
-            self.exact = self.exact and bool((np.abs(kept) < TOLERANCE * LOG10_2).all())
+        self.exact = self.exact and bool((np.abs(kept) < tolerance * LOG10_2).all())
         return kept + LOG10_2 * exponents
 
     def _smaller(self, sizes: Array, layers: Sequence[int]) -> Array:
@@ -250,8 +252,9 @@ class _Run:
 
         There the sums above a flushed layer are 0, and so is the slope of a ReLU at them.
         """
+        nothing = torch.zeros(1, 1, 1, dtype=torch.float32, device=self.weights.device)
         with np.errstate(divide="ignore", invalid="ignore"):
-            at_zero = np.log2(abs(float(self.phi(torch.zeros(1, 1, 1))[1])) * self.weight_scale)
+            at_zero = np.log2(abs(float(self.phi(nothing)[1])) * self.weight_scale)
             flushed = (np.array(layers)[:, None] + 1 > self.forward_underflow) & np.isfinite(
                 sizes[1:]
             )
@@ -273,7 +276,7 @@ class _Run:
         near = ~((sizes < LARGEST - spread) & (sizes > SMALLEST + spread))
         for row in map(int, np.flatnonzero(near.any(axis=1))):
             layer = layers[row]
-            kept = _log2(tensors[row].abs().amax((1, 2)))
+            kept = log2_largest(tensors[row])
             largest = kept + exponents[row]
             broken = np.isnan(sizes[row]) | np.isposinf(sizes[row]) | ~(largest < LARGEST)
             overflow[np.isnan(overflow) & near[row] & broken] = layer
@@ -289,15 +292,49 @@ def rescale_(tensor: Tensor, away: Array, exponent: Array) -> Array:
     tensor
         Shape (n, ...).
     away
-        log2 of the size of each entry, shape (n,); from 0 and from inf there is no way back.
+        log2 of the size of each entry, shape (n,); from inf there is no way back, and zeros have
+        any exponent: 0, as what biases make of them is of their size.
     exponent
         The true numbers are ``tensor * 2**exponent``, shape (n,).
     """
-    steps = np.where(np.isfinite(away) & (np.abs(away) > COMFORT), np.round(away), 0.0)
-    if not steps.any():
+    far = np.abs(away) > COMFORT
+    if not far.any():
         return exponent
+    far &= np.isfinite(away)
+    steps = np.where(far, np.clip(np.round(away), -LARGEST_POWER, LARGEST_POWER), 0.0)
     tensor.mul_(powers_of_2(tensor, -steps))
-    return np.asarray(exponent + steps)
+    return np.where(np.isneginf(away), 0.0, exponent + steps)
+
+
+def lowest_exponent(phi: ValueAndSlope, nothing: Tensor, bias_scale: float) -> float:
+    """Return the exponent below which what is added to sums or activations could overflow."""
+    added = max(min(abs(float(phi(nothing)[0])), 1.0), bias_scale)
+    return math.log2(added) - COMFORT if added else -math.inf
+
+
+def ready(
+    h: Tensor, exponent: Array, lowest: float
+) -> tuple[Tensor, Array, Tensor | None, Tensor | None]:
+    """Return numbers for the layers to come, at exponents that are not below the lowest.
+
+    With them come the powers of 2 that take sums to the size that an activation is for, and what it
+    makes of them back again; None for 1.
+    """
+    if (exponent < lowest).any():
+        higher = np.maximum(exponent, lowest)
+        h, exponent = h * powers_of_2(h, exponent - higher), higher
+    near = np.clip(exponent, STRAIGHT_BELOW, STRAIGHT_ABOVE)
+    if not near.any():
+        return h, exponent, None, None
+    return h, exponent, powers_of_2(h, near), powers_of_2(h, -near)
+
+
+def log2_largest(tensor: Tensor) -> Array:
+    """Return log2 of the largest size in each entry of a tensor of shape (n, ...), shape (n,).
+
+    Unlike a norm it has no squares, which leave float32 long before the numbers do.
+    """
+    return _log2(tensor.flatten(1).abs().amax(1))
 
 
 def log2_norms(tensor: Tensor) -> Array:
@@ -307,8 +344,9 @@ def log2_norms(tensor: Tensor) -> Array:
 
 def powers_of_2(like: Tensor, exponents: Array, offset: float = 0.0) -> Tensor:
     """Return ``2**(exponents + offset)``, to be multiplied with tensors like ``like``, (n, ...)."""
-    powers = np.exp2(np.clip(exponents + offset, -126, 126)).astype(np.float32)
-    return torch.from_numpy(powers).to(like.device).view(-1, *[1] * (like.ndim - 1))
+    powers = np.exp2(np.clip(exponents + offset, -LARGEST_POWER, LARGEST_POWER))
+    shape = -1, *[1] * (like.ndim - 1)
+    return torch.from_numpy(powers.astype(np.float32)).to(like.device).view(shape)
 
 
 def _inner(tensor: Tensor, out: Tensor) -> None:

@@ -16,17 +16,18 @@ from gradcourse.device import choose_device
 from gradcourse.signals.activations import ValueAndSlope, value_and_slope
 from gradcourse.signals.passes import (
     LOG10_2,
-    STRAIGHT_ABOVE,
-    STRAIGHT_BELOW,
     TOLERANCE,
     checked_inputs,
+    log2_largest,
     log2_norms,
+    lowest_exponent,
     powers_of_2,
+    ready,
     rescale_,
     rescale_every,
     start,
 )
-from gradcourse.signals.weights import BaseWeights, base_weights, one_thread
+from gradcourse.signals.weights import BaseWeights, base_weights, measuring
 from gradcourse.signals.words import Array
 
 __all__ = ["PhaseDiagram", "phase_diagram"]
@@ -142,11 +143,11 @@ def phase_diagram(
     for scale in scales:
         between(1e-6, 1e6, "every weight scale", float(scale))
     where = choose_device(device)
-    weights = base_weights(inputs.shape[1], width, seed, 1, where)
     numbers = len(inputs) * width
     work = float(scales.size * depth**2 * numbers * width)
     found = []
-    with torch.no_grad(), one_thread(where.type == "cpu" and work < WORTH_MORE_THREADS):
+    with measuring(where.type == "cpu" and work < WORTH_MORE_THREADS):
+        weights = base_weights(inputs.shape[1], width, seed, 1, where)
         group = max(1, GROUP_NUMBERS // (numbers * depth)) if where.type == "cpu" else scales.size
         for first in range(0, scales.size, group):
             run = _Sweep(batch, weights, phi, depth, scales[first : first + group], bias_scale)
@@ -189,10 +190,10 @@ class _Sweep:
         """Run the layers, and keep their slopes, times what the way back multiplies them by."""
         inputs, first = start(self.inputs, self.weights.device)
         h = inputs.expand(self.scales.size, -1, -1)
-        exponent = np.full(self.scales.size, first)
-        up = down = None
-        log2_root = math.log2(h[0].numel()) / 2
-        sizes = [log2_norms(h) - log2_root + exponent]
+        nothing = torch.zeros(1, 1, 1, dtype=torch.float32, device=h.device)
+        lowest = lowest_exponent(self.phi, nothing, self.bias_scale)
+        sizes = [log2_norms(h) - math.log2(h[0].numel()) / 2 + first]
+        h, exponent, up, down = ready(h, np.full(self.scales.size, first), lowest)
         log2_root = math.log2(len(inputs) * self.weights.width) / 2
         self.slopes: list[Tensor] = []
         for layer in range(1, self.depth + 1):
@@ -204,13 +205,12 @@ class _Sweep:
             value, slope = self.phi(z if up is None else z * up)
             h = value if down is None else value * down
             self.slopes.append(slope * factor)
-            away = self._checked(log2_norms(h) - log2_root)
-            sizes.append(away + exponent)
-            if layer % self.every == 0:
-                exponent = rescale_(h, away, exponent)
-                near = np.clip(exponent, STRAIGHT_BELOW, STRAIGHT_ABOVE)
-                up = powers_of_2(h, near) if near.any() else None
-                down = powers_of_2(h, -near) if near.any() else None
+            look = layer % self.every == 0
+            if look:
+                exponent = rescale_(h, log2_largest(h), exponent)
+            sizes.append(self._checked(log2_norms(h) - log2_root) + exponent)
+            if look:
+                h, exponent, up, down = ready(h, exponent, lowest)
         return _log10(np.stack(sizes, axis=1))
 
     def _backward(self) -> Array:
@@ -224,15 +224,14 @@ class _Sweep:
             depths = self.depth - layer + 1
             now[depths - 1] = cotangent
             now[:depths] *= self.slopes.pop()
+            if layer % self.every == 1 or self.every == 1:
+                deltas = now[:depths].flatten(0, 1)
+                away = self._checked(log2_largest(deltas))
+                found = rescale_(deltas, away, exponent[:depths].ravel())
+                exponent[:depths] = found.reshape(depths, -1)
             if layer == 1:
                 then = then.new_empty(*shape[:3], weight.shape[1])
             torch.mm(now[:depths].flatten(0, 2), weight, out=then[:depths].flatten(0, 2))
-            if layer % self.every == 1 or self.every == 1:
-                deltas = then[:depths].flatten(0, 1)
-                away = self._checked(log2_norms(deltas))
-                exponent[:depths] = rescale_(deltas, away, exponent[:depths].ravel()).reshape(
-                    depths, -1
-                )
             now, then = then, now
         sizes = log2_norms(now.flatten(0, 1)).reshape(shape[:2]) + exponent
         return _log10(sizes[::-1].T)

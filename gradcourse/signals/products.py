@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradcourse.checks import at_least, between
-from gradcourse.signals.weights import base_weights, log10_of, one_thread, random_generator
+from gradcourse.signals.weights import base_weights, log10_of, measuring, random_generator
 from gradcourse.signals.words import Array, change, median, quantile
 
 __all__ = ["ProductSignal", "product_exponents", "product_signal"]
@@ -122,10 +122,10 @@ def product_signal(
     width, depth, seeds, first_seed = _checked(width, depth, seeds, first_seed)
     weight_scale = between(1e-6, 1e6, "weight_scale", weight_scale)
     start = [random_generator(first_seed + row, 0).standard_normal(width) for row in range(seeds)]
-    vector = torch.from_numpy(np.stack(start))[:, :, None]
-    vector /= torch.linalg.vector_norm(vector, dim=1, keepdim=True)
-    norms = [torch.ones(seeds, dtype=torch.float64)]
-    with one_thread():
+    with measuring():
+        vector = torch.from_numpy(np.stack(start))[:, :, None]
+        vector /= torch.linalg.vector_norm(vector, dim=1, keepdim=True)
+        norms = [torch.from_numpy(np.ones(seeds))]
         for layer in range(1, depth + 1):
             vector = torch.bmm(_matrices(layer, width, first_seed, seeds, orthogonal), vector)
             norm = torch.linalg.vector_norm(vector, dim=1, keepdim=True)
@@ -160,9 +160,9 @@ def product_exponents(
     """
     width, depth, seeds, first_seed = _checked(width, depth, seeds, first_seed)
     weight_scale = between(1e-6, 1e6, "weight_scale", weight_scale)
-    frame = torch.eye(width, dtype=torch.float64).expand(seeds, width, width)
-    growth = torch.zeros(seeds, width, dtype=torch.float64)
-    with one_thread():
+    with measuring():
+        frame = torch.from_numpy(np.eye(width)).expand(seeds, width, width)
+        growth = torch.from_numpy(np.zeros((seeds, width)))
         for layer in range(1, depth + 1):
             moved = torch.bmm(_matrices(layer, width, first_seed, seeds, orthogonal), frame)
             frame, triangle = torch.linalg.qr(moved)

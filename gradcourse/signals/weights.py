@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["CACHE_BYTES", "BaseWeights", "base_weights", "one_thread", "random_generator"]
+__all__ = ["CACHE_BYTES", "BaseWeights", "base_weights", "measuring", "random_generator"]
 
 # Peak memory of one set of kept weights; two sets are kept. Depth 200 at width 64 with 8 seeds is
 # 27 MB. Layers beyond the limit are drawn again each time, with the same numbers.
 CACHE_BYTES = 200_000_000
 # The same for each piece of memory to work in.
 SCRATCH_BYTES = 30_000_000
+
+_turn = threading.RLock()
 
 
 def random_generator(seed: int, layer: int) -> np.random.Generator:
@@ -73,7 +76,8 @@ class BaseWeights:
         if kept is None or len(kept) < depth or kept.shape[2:] != shape:
             # With room to grow, for a slider that goes on to more layers.
             deeper = 32 * -(-depth // 32)
-            kept = torch.empty(deeper, len(self.seeds), *shape, device=self.device)
+            sizes = (deeper, len(self.seeds), *shape)
+            kept = torch.empty(sizes, dtype=torch.float32, device=self.device)
             if kept.nbytes <= SCRATCH_BYTES:
                 self._scratch[name] = kept
         return kept[:depth]
@@ -98,20 +102,24 @@ def base_weights(
 
 
 @contextlib.contextmanager
-def one_thread(wanted: bool = True) -> Iterator[None]:
-    """Run torch on one thread inside of a ``with`` block.
+def measuring(on_one_thread: bool = True) -> Iterator[None]:
+    """Measure inside of a ``with`` block, where no autograd graph is made.
 
-    Layers this small take less time than waking a second thread, and on a busy machine the threads
-    wait for each other: up to 20 times slower was measured.
+    One measurement at a time: kept weights, memory to work in and torch's number of threads belong
+    to the whole process. In torch's inference mode nothing that is kept could be written to later,
+    and an activation of one's own would have no slope. On one thread layers this small take less
+    time than waking a second one, and on a busy machine the threads wait for each other: up to 20
+    times slower was measured.
     """
-    before = torch.get_num_threads()
-    if wanted and before > 1:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if wanted and before > 1:
-            torch.set_num_threads(before)
+    with _turn, torch.inference_mode(False), torch.no_grad():
+        before = torch.get_num_threads()
+        if on_one_thread and before > 1:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            if on_one_thread and before > 1:
+                torch.set_num_threads(before)
 
 
 def log10_of(norms: list[Tensor]) -> NDArray[np.float64]:
