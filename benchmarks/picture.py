@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 from PIL import Image
 from report import interleaved, machine, ratios, spread, table
@@ -64,7 +67,7 @@ def drawings(scale: float) -> dict[str, Callable[[], object]]:
 def encoders(rgba: Pixels) -> dict[str, Callable[[], bytes]]:
     """Return ways to turn pixels into bytes that a page can show."""
 
-    def pillow(**options: object) -> bytes:
+    def pillow(**options: Any) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(rgba[..., :3].copy()).save(buffer, **options)
         return buffer.getvalue()
@@ -108,9 +111,9 @@ def heatmaps(scale: float) -> dict[str, Callable[[], object]]:
         agg = FigureCanvasAgg(figure)
         axes = figure.subplots()
         image = axes.imshow(numbers(), aspect="auto", interpolation=interpolation, animated=True)
-        agg.draw()
+        agg.draw()  # type: ignore[no-untyped-call]
 
-        def again(axes=axes, image=image) -> None:
+        def again(axes: Axes = axes, image: AxesImage = image) -> None:
             image.set_data(numbers())
             axes.draw_artist(image)
 
@@ -126,7 +129,9 @@ def error(png: bytes, rgba: Pixels) -> int:
     return int(np.abs(shown - rgba[..., :3]).max())
 
 
-def show(title: str, ways: dict[str, Callable[[], object]], rounds: int, *more: list[str]) -> None:
+def show(
+    title: str, ways: Mapping[str, Callable[[], object]], rounds: int, *more: list[str]
+) -> None:
     """Measure ways in turns and print a table, with further columns if there are any."""
     times = interleaved(ways, rounds)
     first = next(iter(ways))

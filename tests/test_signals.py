@@ -107,6 +107,7 @@ def test_200_layers_are_finite_and_follow_float64(activation, weight_scale):
     signal = mlp_signal(inputs, activation, 16, 200, weight_scale, seeds=2, device="cpu")
     for profile in (signal.log10_activation, signal.log10_gradient, signal.log10_weight_gradient):
         assert np.isfinite(profile).all()
+    assert (signal.log10_gradient[:, -1] == 0).all()
     assert len(signal.summary()) <= 175
     # float64 itself holds 100 layers of all of these.
     some = (activation, 16, 100, weight_scale, 0.0)
@@ -158,6 +159,23 @@ def test_underflow_is_reported_where_a_plain_float32_run_flushes_to_zero(activat
     assert abs(signal.underflow_layer - zero) <= 1
     assert f"plain float32 has 0 up to layer {signal.underflow_layer}" in signal.summary()
     assert np.isfinite(signal.log10_gradient).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+@pytest.mark.parametrize("weight_scale", [0.03, 0.06, 0.08, 0.12, 0.14, 0.2, 1.8, 2.5, 3.0, 3.5])
+def test_events_of_straight_activations_are_met_in_the_very_layer(activation, weight_scale):
+    inputs = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
+    some = (activation, 32, 200, weight_scale, 0.0)
+    signal = mlp_signal(inputs, *some, seeds=1, device="cpu")
+    kept, gradients, _ = autograd_run(inputs.clone(), *some, 0, torch.float32)
+    wild = [layer for layer, h in enumerate(kept) if not torch.isfinite(h).all()]
+    assert signal.forward_overflow_layer == min(wild, default=None)
+    if activation == "linear" or not wild:
+        wild = [layer for layer, g in enumerate(gradients) if not torch.isfinite(g).all()]
+        assert signal.backward_overflow_layer == max(wild, default=None)
+    if activation == "relu" and not wild:
+        zero = [layer for layer, g in enumerate(gradients) if not g.any()]
+        assert signal.underflow_layer == max(zero, default=None)
 
 
 def test_an_event_is_typical_once_half_of_the_seeds_have_met_it():
@@ -247,6 +265,8 @@ def test_an_activation_that_overflows_says_so():
     assert not np.isnan(signal.log10_weight_gradient).any()
     layer = signal.forward_overflow_layer
     assert layer is not None
+    assert np.isfinite(signal.log10_activation[:, 1]).all()
+    assert np.isposinf(signal.log10_activation[:, -1]).all()
     assert f"the activation overflows float32 at layer {layer}" in signal.summary()
 
 
@@ -499,6 +519,9 @@ def test_edges_of_one():
     assert (signal.depth, signal.seeds, signal.batch) == (1, 1, 1)
     assert signal.log10_gradient[0, -1] == 0
     assert signal.summary().startswith("1 tanh layer, width 1, weight scale 1: ")
+    tiny = torch.full((2, 3), 1e-310, dtype=torch.float64)
+    kept = mlp_signal(tiny, "linear", 4, 3, seeds=2, device="cpu").log10_activation
+    assert kept[:, 0] == pytest.approx(-310, abs=1e-5)
     zero = mlp_signal(torch.zeros(2, 3), "tanh", 4, 3, seeds=2, device="cpu")
     assert np.isneginf(zero.log10_activation).all()
     assert np.isfinite(zero.log10_gradient).all()
