@@ -163,7 +163,7 @@ class Panel:
             self._artists.pop(key).remove()
         mesh = self._artist(key, "heatmap", {}, lambda: self._make_mesh(key, x, y, limits, style))
         self._grids[key] = grid
-        mesh.set_array(np.ma.masked_invalid(np.clip(cells, low, high)))
+        mesh.set_array(np.clip(cells, low, high))
         bar = self._bars[key]
         if bar.mappable.get_clim() != (low, high):
             with styled():
