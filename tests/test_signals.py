@@ -187,6 +187,19 @@ def test_an_event_is_typical_once_half_of_the_seeds_have_met_it():
     assert _typical([5, math.nan, math.nan]) is None
 
 
+@pytest.mark.parametrize(("weight_scale", "name"), [(0.5, "underflow"), (3.0, "backward_overflow")])
+def test_the_layer_of_an_event_is_that_of_the_median_seed(weight_scale, name):
+    some = (torch.ones(2, 8), "linear", 3, 250, weight_scale, 0.5)
+    alone = [
+        getattr(mlp_signal(*some, seeds=1, first_seed=seed, device="cpu"), f"{name}_layer")
+        for seed in range(4)
+    ]
+    # On the way back the first is the deepest layer.
+    second = sorted(alone)[-2]
+    assert second != sorted(alone)[1]
+    assert getattr(mlp_signal(*some, seeds=4, device="cpu"), f"{name}_layer") == second
+
+
 def test_shallow_networks_report_neither():
     signal = mlp_signal(torch.ones(2, 3), "tanh", depth=3, device="cpu")
     assert signal.overflow_layer is None
