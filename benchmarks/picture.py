@@ -1,7 +1,7 @@
 """What a picture costs in the kernel: to draw it, to encode it, and a heatmap of it.
 
-python benchmarks/picture.py               one thread, on lesson 01's main figure
-python benchmarks/picture.py --scale 2     at twice the pixels, for a display of high density
+python -m benchmarks.picture               one thread, on lesson 01's main figure
+python -m benchmarks.picture --scale 2     at twice the pixels, for a display of high density
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 from PIL import Image
-from report import interleaved, machine, ratios, spread, table
 
+from benchmarks.report import interleaved, machine, ratios, spread, table
 from gradcourse.lessons import vanishing_and_exploding as lesson
 from gradcourse.live import live
 from gradcourse.live.canvas import Canvas

@@ -1,8 +1,8 @@
 """What a measurement behind a slider, and a whole phase diagram, cost: ours and the usual ways.
 
-    python benchmarks/sweep.py                 everything, some minutes
-    python benchmarks/sweep.py --rounds 3      fewer rounds of the phase diagram
-    python benchmarks/sweep.py --device cuda   the same on a GPU; NumPy stays where it is
+    python -m benchmarks.sweep                 everything, some minutes
+    python -m benchmarks.sweep --rounds 3      fewer rounds of the phase diagram
+    python -m benchmarks.sweep --device cuda   the same on a GPU; NumPy stays where it is
 
 *Profile*: the norms of the gradients at all activations and weights of a deep tanh network.
 *Phase diagram*: the gradient at the input of 2,048 networks, 32 weight scales times 1 to 64 layers.
@@ -24,10 +24,10 @@ from statistics import median
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from report import interleaved, machine, ratios, spread, table
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
+from benchmarks.report import interleaved, machine, ratios, spread, table
 from gradcourse.device import choose_device
 from gradcourse.signals import mlp_signal, phase_diagram
 from gradcourse.signals.weights import base_weights
@@ -279,6 +279,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=int, default=5, help="of the phase diagram")
     parser.add_argument("--profile-rounds", type=int, default=60, help="of the profiles")
+    parser.add_argument("--layers", type=int, default=64, help="of the deepest in a phase diagram")
     parser.add_argument("--device", help="a torch device; by default as the course chooses it")
     parser.add_argument("--json", type=Path, help="keep all times in this file")
     chosen = parser.parse_args(arguments)
@@ -293,15 +294,16 @@ def main(arguments: list[str] | None = None) -> None:
         title = f"Profile: 50 tanh layers, width {width}, batch {batch}, {seeds} network(s)"
         kept[title] = interleaved(ways, chosen.profile_rounds, warm_up=5)
         show(title, kept[title])
-    ways = phase_ways(Setting(128, 64, 64, 1, device), np.linspace(0.5, 2.0, 32))
+    layers, scales = chosen.layers, np.linspace(0.5, 2.0, 32)
+    ways = phase_ways(Setting(128, 64, layers, 1, device), scales)
     check(ways)
-    title = "Phase diagram: 32 weight scales, 1 to 64 tanh layers, width 128, batch 64"
+    title = f"Phase diagram: 32 weight scales, 1 to {layers} tanh layers, width 128, batch 64"
     kept[title] = interleaved(ways, chosen.rounds, warm_up=1)
     show(title, kept[title])
-    live = phase_ways(Setting(32, 8, 64, 1, device), np.linspace(0.5, 2.0, 32))
+    live = phase_ways(Setting(32, 8, layers, 1, device), scales)
     del live[USERS]
     check(live)
-    title = "Behind a slider: the same 2,048 networks, width 32, batch 8"
+    title = f"Behind a slider: the same {32 * layers:,} networks, width 32, batch 8"
     kept[title] = interleaved(live, chosen.profile_rounds, warm_up=2)
     show(title, kept[title])
     if chosen.json:

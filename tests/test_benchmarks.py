@@ -28,7 +28,11 @@ def printed(name, *options):
     [
         ("monitor", ["--rounds", "4"], ["our monitor + clip", "6-layer MLP"]),
         ("picture", ["--rounds", "3"], ["PNG, palette kept (ours)", "mesh (ours)"]),
-        ("sweep", ["--rounds", "1", "--layers", "6"], ["ours", "NumPy, by hand", "vmap"]),
+        (
+            "sweep",
+            ["--rounds", "1", "--profile-rounds", "2", "--layers", "6"],
+            ["ours", "NumPy, by hand", "vmap"],
+        ),
         ("course", ["--quick", "--no-browser"], ["import gradcourse", "01_vanishing"]),
     ],
 )
