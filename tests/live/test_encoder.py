@@ -93,6 +93,19 @@ def test_a_photograph_is_encoded_exactly_without_a_palette():
     assert has_palette(encoder.png(plot([(1, 2, 3)])))
 
 
+def test_colours_too_many_for_a_palette_leave_nothing_behind():
+    encoder = Encoder()
+    photograph = opaque(SOME.integers(0, 256, (70, 70, 3)))
+    assert not has_palette(encoder.png(photograph))
+    assert error(encoder, plot([(1, 2, 3), (9, 99, 199)])) == 0
+
+
+def test_a_colour_that_comes_later_is_replaced_by_the_nearest():
+    encoder = Encoder()
+    encoder.png(plot([(98, 3, 0), (101, 3, 0)]))
+    assert error(encoder, plot([(100, 4, 0)])) == 1
+
+
 def test_a_figure_whose_colours_never_settle_gives_up_its_palette():
     encoder = Encoder()
     for _ in range(MOST_PALETTES + 1):
