@@ -470,7 +470,9 @@ def test_bad_input_is_answered_in_words(call, sentence):
 @pytest.mark.parametrize("lengths", [1.0, [0.0, 1.0, 1.0, 4.0], list(np.linspace(0.5, 2, 100))])
 def test_the_order_in_which_depths_are_asked_for_changes_nothing(lengths):
     settings_ = {"weight_variance": 1.7, "bias_variance": 0.1, "input_variance": lengths}
-    grown = [theory.mean_field_profile("tanh", depth, **settings_) for depth in (3, 40, 12, 41)]
+    depths = [3, 40, 12, 41]
+    grown = [theory.mean_field_profile("tanh", depth, **settings_) for depth in depths]
+    assert [profile.depth for profile in grown] == depths
     for profile in grown:
         profile_module._kept_path.cache_clear()
         alone = theory.mean_field_profile("tanh", profile.depth, **settings_)
