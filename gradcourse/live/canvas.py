@@ -24,7 +24,7 @@ DOTS_PER_INCH = 100
 # Of the 3 points that layout leaves around labels, longer ones may take so much.
 SPARE_POINTS = 2
 # Fixed parts kept for when their limits come back, 3.4 MB each at the usual size.
-BACKGROUNDS = 8
+BACKGROUNDS = 4
 
 
 class Canvas:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 
 import numpy as np
@@ -33,7 +34,6 @@ class Encoder:
 
     def __init__(self) -> None:
         self._palettes = 0
-        self._work: tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]] | None = None
         self._start_again(TOLERANCES[0])
 
     def png(self, rgba: NDArray[np.uint8]) -> bytes:
@@ -57,14 +57,7 @@ class Encoder:
 
     def _look_up(self, colours: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
         """Return where in the table each pixel looks, and what it finds there."""
-        if self._work is None or self._work[0].shape != colours.shape:
-            # Kept, because fresh memory of this size costs more than what is computed in it.
-            self._work = (
-                np.empty(colours.shape, np.uint32),
-                np.empty(colours.shape, np.uint32),
-                np.empty(colours.shape, np.uint8),
-            )
-        places, channel, indices = self._work
+        places, channel, indices = _work(colours.shape)
         np.right_shift(colours, 2, out=places)
         places &= 63
         for shift, mask in ((4, 0xFC0), (6, 0x3F000)):
@@ -109,6 +102,15 @@ class Encoder:
             self._palette = np.vstack([self._palette, colours[:1]])
             places, colours = places[~near], colours[~near]
         return True
+
+
+@functools.lru_cache(maxsize=1)
+def _work(
+    shape: tuple[int, ...],
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]]:
+    # Kept, because fresh memory of this size costs more than what is computed in it; and shared by
+    # all figures, which are drawn one after the other.
+    return np.empty(shape, np.uint32), np.empty(shape, np.uint32), np.empty(shape, np.uint8)
 
 
 def _by_frequency(colours: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
