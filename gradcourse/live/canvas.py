@@ -61,6 +61,7 @@ class Canvas:
         self._backgrounds: OrderedDict[Any, Any] = OrderedDict()
         self._layout: Any = None
         self._margins: Any = None
+        self._legend: Any = None
         self._as_if_first = False
         self.full_redraws = 0
 
@@ -96,8 +97,12 @@ class Canvas:
         self._as_if_first = True
 
     def _background(self) -> Any:
-        other = self._as_if_first and not np.array_equal(self._margins, self._measure_margins())
-        self._as_if_first = False
+        other = False
+        if self._as_if_first:
+            self._as_if_first = False
+            # How many ticks there are depends on the style too.
+            with styled():
+                other = not np.array_equal(self._margins, self._measure_margins())
         if other or any(panel.stale for panel in self.panels.values()):
             self._place_anew()
         key = tuple((panel.limits(), panel.fixed()) for panel in self.panels.values())
@@ -131,14 +136,15 @@ class Canvas:
         self.figure.set_layout_engine("none")
         if anew:
             self._margins = self._measure_margins()
+            self._keep_legend()
+        elif self._legend is not None:
+            self._agg.restore_region(self._legend)
         for panel in self.panels.values():
             panel.stale = False
         self.full_redraws += 1
 
     def _measure_margins(self) -> NDArray[np.float64]:
-        # How many ticks there are depends on the style too.
-        with styled():
-            return np.array([panel.margins() for panel in self.panels.values()])
+        return np.array([panel.margins() for panel in self.panels.values()])
 
     def _place_anew(self) -> None:
         self._backgrounds.clear()
@@ -167,6 +173,14 @@ class Canvas:
             if columns == 1 or legend.get_window_extent().width < 0.98 * self.figure.bbox.width:
                 return
             legend.remove()
+
+    def _keep_legend(self) -> None:
+        """Keep the pixels of the legend: it changes, and moves, only when all is placed anew."""
+        self._legend = None
+        for legend in self.figure.legends:
+            around = legend.get_window_extent().padded(1)
+            self._legend = self._agg.copy_from_bbox(around)
+            legend.set_animated(True)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Save the picture in the format of the file's ending (png, svg, pdf)."""

@@ -26,6 +26,8 @@ RC: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.titlesize": 14,
     "axes.titleweight": "bold",
+    # At the top of the axes, where it stands anyway: finding that out takes a tenth of a redraw.
+    "axes.titley": 1.0,
     "figure.facecolor": "white",
     "font.size": 13,
     "grid.color": "#DDDDDD",

@@ -16,6 +16,7 @@ from PIL import Image
 from gradcourse.live import Panel, snap_decades, snap_up
 from gradcourse.live.canvas import BACKGROUNDS, Canvas, sentence_png
 from gradcourse.live.limits import range_to_show
+from gradcourse.live.style import styled
 
 
 def pixels(png):
@@ -278,7 +279,8 @@ def test_no_label_leaves_the_picture_during_a_drag(before, after):
     for limits in (before, after):
         panel.set(**{"xlim": (0, 1), "ylim": (0, 1), "ylabel": "y", "title": "Title", **limits})
         canvas.png()
-    left, below, right, above = canvas._measure_margins()[0]
+    with styled():
+        left, below, right, above = canvas._measure_margins()[0]
     box = panel.axes.bbox
     assert min(box.x0 - left, box.y0 - below) >= 0
     assert box.x1 + right <= 400
@@ -482,6 +484,26 @@ def test_the_legend_shows_its_colours_and_fits_the_picture():
     assert (image == [255, 0, 0]).all(axis=2).any()
     (legend,) = canvas.figure.legends
     assert legend.get_window_extent().width < 400
+
+
+def test_the_legend_stays_to_the_pixel_when_only_the_axes_are_drawn_again():
+    canvas = Canvas("A", (400, 300), 1.0)
+    panel = canvas.panels["A"]
+    legends = []
+    # Labels of 30,000 are longer: there everything is placed anew.
+    for top in (50, 20, 90, 30_000, 70):
+        panel.begin()
+        panel.line("line", [0, 1], [-9, -9], color="#FF0000", label="measured")
+        panel.set(xlim=(0, 1), ylim=(0, top), xlabel="layer")
+        panel.end()
+        image = pixels(canvas.png())
+        (legend,) = canvas.figure.legends
+        left, below, right, above = np.round(legend.get_window_extent().extents).astype(int)
+        shown = image[300 - above : 300 - below, left:right]
+        assert (shown == [255, 0, 0]).all(axis=2).any()
+        legends.append(shown)
+        assert np.array_equal(shown, legends[0]), top
+    assert canvas.full_redraws == len(legends)
 
 
 def test_values_that_are_not_finite_leave_a_gap():
