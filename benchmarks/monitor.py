@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import random
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from statistics import median, quantiles
+from statistics import median
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.report import machine
+from benchmarks.report import interleaved, machine, ratios, spread, timed
 from gradcourse.clipping import PercentileClip, clip_grad_norm_
 from gradcourse.device import choose_device
 from gradcourse.diagnosis import GradMonitor
@@ -125,13 +123,8 @@ def table(name: str, model: nn.Module, clipped: bool, rounds: int) -> None:
     norm = float(torch.nn.utils.get_total_norm(gradients))
     max_norm = norm / 2 if clipped else norm * 2
     ways = {label: make(model, max_norm) for label, make in WAYS.items()}
-    times: dict[str, list[float]] = {label: [] for label in ways}
-    warm_up = max(10, rounds // 10)
-    for turn in range(warm_up + rounds):
-        for label in random.sample(list(ways), len(ways)):
-            seconds = timed(ways[label], parameters, gradients)
-            if turn >= warm_up:
-                times[label].append(seconds)
+    on_fresh_gradients = partial(seconds_of_clip, parameters=parameters, gradients=gradients)
+    times = interleaved(ways, rounds, max(10, rounds // 10), on_fresh_gradients)
     count = sum(parameter.numel() for parameter in parameters)
     print(
         f"\n{name}: {len(parameters)} tensors, {count:,} parameters, "
@@ -145,14 +138,9 @@ def table(name: str, model: nn.Module, clipped: bool, rounds: int) -> None:
 
 def compare(times: dict[str, list[float]]) -> None:
     """Print the median time of each way, and of its ratio to torch's clip in the same round."""
-    base = times["torch's clip"]
-    for label, seconds in times.items():
-        ratios = [mine / its for mine, its in zip(seconds, base, strict=True)]
-        low, *_, high = quantiles(ratios, n=10)
-        print(
-            f"  {label:42} {median(seconds) * 1e6:6.0f} us   "
-            f"{median(ratios):5.2f} of torch's   (10 to 90 %: {low:.2f} to {high:.2f})"
-        )
+    for label, of_torch in ratios(times, "torch's clip").items():
+        microseconds = median(times[label]) * 1e6
+        print(f"  {label:42} {microseconds:6.0f} us   of torch's (10 to 90 %): {spread(of_torch)}")
 
 
 def whole_steps(device: torch.device, rounds: int) -> None:
@@ -169,15 +157,7 @@ def whole_steps(device: torch.device, rounds: int) -> None:
             monitor = watched.enter_context(GradMonitor(model, every=every))
             label = f"our monitor, layers watched, every={every}"
             ways[label] = partial(training_step, model, inputs, partial(monitor.step, 1.0))
-        times: dict[str, list[float]] = {label: [] for label in ways}
-        for turn in range(10 + rounds):
-            for label in random.sample(list(ways), len(ways)):
-                # Ten steps, so that one of them is measured in full with every=10.
-                began = time.perf_counter()
-                for _ in range(10):
-                    ways[label]()
-                if turn >= 10:
-                    times[label].append((time.perf_counter() - began) / 10)
+        times = interleaved(ways, rounds, 10, seconds_of_a_step)
     print("\n6-layer MLP, forward and backward pass of a batch of 128, then the clip")
     compare(times)
 
@@ -191,17 +171,25 @@ def training_step(model: nn.Module, inputs: Tensor, clip: Way) -> None:
         torch.cuda.synchronize()
 
 
-def timed(way: Way, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+def seconds_of_a_step(way: Way) -> float:
+    """Return the mean seconds of ten steps, one of which is measured in full with every=10."""
+    return timed(lambda: [way() for _ in range(10)]) / 10
+
+
+def seconds_of_clip(way: Way, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
     """Return the seconds that one call takes, on gradients that are the same each time."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.clone()
     if parameters[0].is_cuda:
         torch.cuda.synchronize()
-    began = time.perf_counter()
+        return timed(partial(with_its_work_done, way))
+    return timed(way)
+
+
+def with_its_work_done(way: Way) -> None:
+    """Call a way, and wait for what it asked of the GPU."""
     way()
-    if parameters[0].is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
+    torch.cuda.synchronize()
 
 
 def synchronisations(way: Way) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 
-__all__ = ["interleaved", "machine", "ratios", "spread", "table"]
+__all__ = ["interleaved", "machine", "ratios", "spread", "table", "timed"]
 
 
 def machine(*versions: str) -> str:
@@ -31,8 +31,18 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def timed(way: Callable[[], object]) -> float:
+    """Return the seconds that one call takes."""
+    began = time.perf_counter()
+    way()
+    return time.perf_counter() - began
+
+
 def interleaved(
-    ways: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 3
+    ways: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warm_up: int = 3,
+    seconds_of: Callable[[Callable[[], object]], float] = timed,
 ) -> dict[str, list[float]]:
     """Return the seconds of each way, one measurement a round, in an order drawn anew each round.
 
@@ -41,10 +51,9 @@ def interleaved(
     times: dict[str, list[float]] = {label: [] for label in ways}
     for turn in range(warm_up + rounds):
         for label in random.sample(list(ways), len(ways)):
-            began = time.perf_counter()
-            ways[label]()
+            seconds = seconds_of(ways[label])
             if turn >= warm_up:
-                times[label].append(time.perf_counter() - began)
+                times[label].append(seconds)
     return times
 
 

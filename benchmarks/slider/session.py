@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.browser import Kernel, Lab
+from benchmarks.browser import KERNEL_IDLE, Kernel, Lab
 from benchmarks.slider.catalogue import Way, notebook
 
 __all__ = ["Drag", "Press", "Session", "begin", "run"]
@@ -186,7 +186,7 @@ def run(lab: Lab, page: Any, way: Way, name: str) -> Session:
     """Run the notebook that a page has begun to load, and wait until it shows a picture."""
     page.bring_to_front()
     page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_selector(".jp-StatusBar-Widget :text('| Idle')")
+    page.wait_for_function(KERNEL_IDLE)
     # Without the file browser the window has room for the whole picture.
     page.keyboard.press("Control+B")
     page.click(".lm-MenuBar-itemLabel:text-is('Run')")

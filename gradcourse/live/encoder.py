@@ -39,7 +39,7 @@ class Encoder:
     def png(self, rgba: NDArray[np.uint8]) -> bytes:
         """Return a PNG of opaque pixels of shape (height, width, 4)."""
         if self._palettes > MOST_PALETTES:
-            return _png(Image.fromarray(rgba[..., :3].copy()))
+            return _without_palette(rgba)
         height, width, _ = rgba.shape
         colours = rgba.view("<u4")[..., 0]
         places, indices = self._look_up(colours)
@@ -50,7 +50,7 @@ class Encoder:
             elif self._learn_anew(*_by_frequency(colours)):
                 places, indices = self._look_up(colours)
             else:
-                return _png(Image.fromarray(rgba[..., :3].copy()))
+                return _without_palette(rgba)
         picture = Image.frombuffer("P", (width, height), indices, "raw", "P", 0, 1)
         picture.putpalette(self._palette.astype(np.uint8).tobytes())
         return _png(picture)
@@ -122,6 +122,10 @@ def _by_frequency(colours: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArra
     _, first = np.unique(places, return_index=True)
     commonest = np.sort(first)
     return places[commonest].astype(np.intp), channels[commonest].astype(np.int16)
+
+
+def _without_palette(rgba: NDArray[np.uint8]) -> bytes:
+    return _png(Image.fromarray(rgba[..., :3].copy()))
 
 
 def _png(picture: Image.Image) -> bytes:

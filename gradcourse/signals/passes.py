@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gradcourse.signals.activations import ValueAndSlope
-from gradcourse.signals.weights import BaseWeights
+from gradcourse.signals.weights import BaseWeights, log10_of
 from gradcourse.signals.words import Array
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "log2_largest",
     "log2_norms",
     "lowest_exponent",
+    "nothing_on",
     "passes",
     "powers_of_2",
     "ready",
@@ -127,6 +128,7 @@ class _Run:
         self.every = every
         self.exact = True
         self.seeds = len(weights.seeds)
+        self.nothing = nothing_on(weights.device)
         # For each seed the layer of an event, NaN while it has not happened.
         never = np.full(self.seeds, math.nan)
         self.forward_overflow, self.forward_underflow = never.copy(), never.copy()
@@ -150,8 +152,7 @@ class _Run:
         device, width = self.weights.device, self.weights.width
         self.inputs, first = start(inputs, device)
         h = self.inputs.expand(self.seeds, -1, -1)
-        nothing = torch.zeros(1, 1, 1, dtype=torch.float32, device=device)
-        lowest = lowest_exponent(self.phi, nothing, self.bias_scale)
+        lowest = lowest_exponent(self.phi, self.nothing, self.bias_scale)
         h, exponent, up, down = ready(h, np.full(self.seeds, first), lowest)
         shape = (self.depth, len(inputs), width)
         sums = self.weights.scratch("sums", *shape)
@@ -168,7 +169,7 @@ class _Run:
                 bias = bias * powers_of_2(h, -exponent, math.log2(self.bias_scale))
                 torch.baddbmm(bias, h, weight.mT, alpha=scale, out=z)
             else:
-                torch.baddbmm(nothing, h, weight.mT, beta=0, alpha=scale, out=z)
+                torch.baddbmm(self.nothing, h, weight.mT, beta=0, alpha=scale, out=z)
             value, slope = self.phi(z if up is None else z * up)
             h = hidden.copy_(value)
             slopes.copy_(slope)
@@ -197,7 +198,6 @@ class _Run:
         # The gradients of sums take the place of the slopes, and those of activations of the sums.
         by_sum, by_activation = self.slopes.unbind(), [delta]
         place = self.weights.scratch("sums", self.depth, batch, self.weights.width).unbind()
-        nothing = torch.zeros(1, 1, 1, dtype=torch.float32, device=delta.device)
         for layer in range(self.depth, 0, -1):
             weight = self.weights.layer(layer)[0]
             delta = by_sum[layer - 1].mul_(delta)
@@ -206,7 +206,7 @@ class _Run:
             exponents[self.depth + 1 - layer] = exponent
             scale = self.weight_scale / math.sqrt(weight.shape[2])
             out = place[layer - 1] if layer > 1 else None
-            delta = torch.baddbmm(nothing, delta, weight, beta=0, alpha=scale, out=out)
+            delta = torch.baddbmm(self.nothing, delta, weight, beta=0, alpha=scale, out=out)
             by_activation.append(delta)
         norms = torch.stack([_norm(delta) for delta in by_activation])
         gradient = self._log10(norms, exponents)
@@ -242,8 +242,7 @@ class _Run:
 
     def _log10(self, norms: Tensor, exponents: Array, tolerance: int = TOLERANCE) -> Array:
         """Return log10 of the true norms, all of shape (layers, seeds)."""
-        with np.errstate(divide="ignore"):
-            kept = np.log10(norms.cpu().numpy().astype(np.float64))
+        kept = log10_of(norms)
         self.exact = self.exact and bool((np.abs(kept) < tolerance * LOG10_2).all())
         return kept + LOG10_2 * exponents
 
@@ -252,9 +251,8 @@ class _Run:
 
         There the sums above a flushed layer are 0, and so is the slope of a ReLU at them.
         """
-        nothing = torch.zeros(1, 1, 1, dtype=torch.float32, device=self.weights.device)
         with np.errstate(divide="ignore", invalid="ignore"):
-            at_zero = np.log2(abs(float(self.phi(nothing)[1])) * self.weight_scale)
+            at_zero = np.log2(abs(float(self.phi(self.nothing)[1])) * self.weight_scale)
             flushed = (np.array(layers)[:, None] + 1 > self.forward_underflow) & np.isfinite(
                 sizes[1:]
             )
@@ -304,6 +302,11 @@ def rescale_(tensor: Tensor, away: Array, exponent: Array) -> Array:
     steps = np.where(far, np.clip(np.round(away), -LARGEST_POWER, LARGEST_POWER), 0.0)
     tensor.mul_(powers_of_2(tensor, -steps))
     return np.where(np.isneginf(away), 0.0, exponent + steps)
+
+
+def nothing_on(device: torch.device) -> Tensor:
+    """Return a single zero of shape (1, 1, 1), whatever torch's default dtype is."""
+    return torch.zeros(1, 1, 1, dtype=torch.float32, device=device)
 
 
 def lowest_exponent(phi: ValueAndSlope, nothing: Tensor, bias_scale: float) -> float:

@@ -21,6 +21,7 @@ from gradcourse.signals.passes import (
     log2_largest,
     log2_norms,
     lowest_exponent,
+    nothing_on,
     powers_of_2,
     ready,
     rescale_,
@@ -190,8 +191,7 @@ class _Sweep:
         """Run the layers, and keep their slopes, times what the way back multiplies them by."""
         inputs, first = start(self.inputs, self.weights.device)
         h = inputs.expand(self.scales.size, -1, -1)
-        nothing = torch.zeros(1, 1, 1, dtype=torch.float32, device=h.device)
-        lowest = lowest_exponent(self.phi, nothing, self.bias_scale)
+        lowest = lowest_exponent(self.phi, nothing_on(h.device), self.bias_scale)
         sizes = [log2_norms(h) - math.log2(h[0].numel()) / 2 + first]
         h, exponent, up, down = ready(h, np.full(self.scales.size, first), lowest)
         log2_root = math.log2(len(inputs) * self.weights.width) / 2

@@ -131,7 +131,8 @@ def product_signal(
             norm = torch.linalg.vector_norm(vector, dim=1, keepdim=True)
             vector /= norm
             norms.append(norm[:, 0, 0])
-    log10 = np.cumsum(log10_of(norms), axis=1) + math.log10(weight_scale) * np.arange(depth + 1)
+    steps = np.cumsum(log10_of(torch.stack(norms, dim=1)), axis=1)
+    log10 = steps + math.log10(weight_scale) * np.arange(depth + 1)
     return ProductSignal(width, weight_scale, orthogonal, log10)
 
 

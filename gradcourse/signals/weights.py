@@ -122,8 +122,7 @@ def measuring(on_one_thread: bool = True) -> Iterator[None]:
                 torch.set_num_threads(before)
 
 
-def log10_of(norms: list[Tensor]) -> NDArray[np.float64]:
-    """Return log10 of norms, one tensor of shape (seeds,) for each layer, as (seeds, layers)."""
-    stacked = torch.stack(norms, dim=1).cpu().numpy().astype(np.float64)
+def log10_of(norms: Tensor) -> NDArray[np.float64]:
+    """Return log10 of norms, in float64; -inf for 0."""
     with np.errstate(divide="ignore"):
-        return np.asarray(np.log10(stacked))
+        return np.asarray(np.log10(norms.cpu().numpy().astype(np.float64)))
