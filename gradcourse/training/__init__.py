@@ -1,5 +1,6 @@
-"""Training with a guard: one step in the right order, truncated BPTT, and warmup."""
+"""Training with a guard, truncated BPTT, warmup, and many networks trained as one."""
 
+from gradcourse.training.ensemble import Ensemble
 from gradcourse.training.guard import NonFiniteError, StepGuard
 from gradcourse.training.schedules import warmup_cosine
 from gradcourse.training.step import StepRecord, training_step
@@ -7,6 +8,7 @@ from gradcourse.training.truncated import Chunk, tbptt
 
 __all__ = [
     "Chunk",
+    "Ensemble",
     "NonFiniteError",
     "StepGuard",
     "StepRecord",
