@@ -6,16 +6,18 @@ import base64
 import html
 import textwrap
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 
 import ipywidgets
 
-from gradcourse.checks import at_least
 from gradcourse.live.canvas import Canvas, sentence_png
-from gradcourse.live.controls import Control, make_controls, signature, words
+from gradcourse.live.controls import make_controls, signature, words
+from gradcourse.live.player import make_player
+from gradcourse.live.results import Results
+from gradcourse.live.running import ProgressBar, Run, can_run
 
 __all__ = ["LiveFigure", "live"]
 
@@ -23,7 +25,6 @@ __all__ = ["LiveFigure", "live"]
 KEEPS_UP = 0.2
 # Changes of one control that follow each other faster than this belong to one drag.
 ONE_GESTURE = 0.7
-PLAY_SECONDS = 8.0
 # What still fits into a picture that says a sentence instead.
 LONGEST_SENTENCE = 400
 OPTIONS = {"panels", "size", "scale", "compare", "play", "remember"}
@@ -54,6 +55,11 @@ def live(
     measure
         ``measure(**settings)`` returns a result; if the result has a method ``summary()``, its
         one line of text stands below the picture and is the picture's alternative text.
+
+        A generator function yields results instead: what there is so far, several times a second,
+        and at last the final one. Each is drawn, with a bar at its ``progress`` (0 to 1) and a
+        button that stops; a control that moves meanwhile starts anew. Called from Python, as for
+        the first picture, it runs to its end, and only that is drawn.
     draw
         ``draw(result, axes)`` describes the picture on a :class:`~gradcourse.live.Panel`, or on a
         dict of them when there are several. It is called for each result and computes nothing.
@@ -125,6 +131,8 @@ class LiveFigure:
         Everything together, an ``ipywidgets.VBox``, to be put into a layout of your own.
     canvas
         The picture; ``canvas.panels`` holds what is drawn.
+    running
+        Whether a generator is still at work behind the picture.
     """
 
     def __init__(
@@ -145,7 +153,6 @@ class LiveFigure:
             raise ValueError(
                 f"measure's argument {taken[0]!r} is the name of an option of live; rename it"
             )
-        self._measure = measure
         self._draw = draw
         self._compare = compare
         self._clock = time.perf_counter
@@ -156,8 +163,7 @@ class LiveFigure:
                 f"got {play!r}"
             )
         self.canvas = Canvas(panels, size, scale)
-        self._remember = at_least(0, "remember", remember)
-        self._results: OrderedDict[Hashable, Any] = OrderedDict()
+        self._results = Results(measure, remember)
         self.result: Any = None
         self.error: BaseException | None = None
         self.summary = ""
@@ -167,11 +173,13 @@ class LiveFigure:
         self._ghost: Ghost | None = None
         self._gesture: tuple[frozenset[str], float] = (frozenset(), -ONE_GESTURE)
         self._assigning = 0
+        self._run: Run | None = None
+        self._progress = ProgressBar(self.stop)
         self._make_widget(play)
         self._update()
-        if KEEPS_UP <= self._seconds < 1.0:
+        if KEEPS_UP <= self._seconds < 1.0 and not self._results.goes_on:
             # A first run pays for cold caches; only a second one tells what a drag will feel like.
-            self._results.clear()
+            self._results.forget()
             self._update()
         for control in self._controls.values():
             control.widget.observe(self._on_change, names="value")
@@ -185,6 +193,11 @@ class LiveFigure:
     def settings(self) -> dict[str, Any]:
         """The present value of every control, by name."""
         return {name: control.value for name, control in self._controls.items()}
+
+    @property
+    def running(self) -> bool:
+        """Whether a generator is still at work behind the picture."""
+        return self._run is not None
 
     def positions(self, name: str) -> list[Any]:
         """Return the values that a play button would step a control through, in order.
@@ -218,6 +231,9 @@ class LiveFigure:
 
     def reset(self) -> None:
         """Return every control to where it started, and forget the ghost."""
+        self._return()
+
+    def _return(self, in_background: bool = False) -> None:
         if self._player is not None:
             for trait in ("playing", "_playing"):
                 if self._player.has_trait(trait):
@@ -225,7 +241,15 @@ class LiveFigure:
         self._assign(self._start)
         self._ghost = self._drawn = None
         self.canvas.forget_limits()
-        self._update()
+        self._update(in_background)
+
+    def stop(self) -> None:
+        """End a generator that is still at work; the picture stays as it is."""
+        if self._run is None:
+            return
+        self._end_run()
+        self.summary += " (stopped)"
+        self._write()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Save the picture; the ending of ``path`` (png, svg, pdf) chooses the format.
@@ -259,55 +283,68 @@ class LiveFigure:
         if self._assigning:
             return
         # ipywidgets holds this lock while it takes over a value that the page has sent.
-        from_page = bool(getattr(change["owner"], "_property_lock", None))
+        owners = (change["owner"], self._player)
+        from_page = any(getattr(owner, "_property_lock", None) for owner in owners)
         try:
-            self._update()
+            self._update(in_background=from_page)
         except ValueError:
             # The reader has the sentence in the picture's place; a caller in Python has nothing.
             if not from_page:
                 raise
 
-    def _update(self) -> None:
+    def _update(self, in_background: bool = False) -> None:
+        self._end_run()
         settings = self.settings
+        known = self._results.known(settings)
+        goes_on = self._results.goes_on and in_background and not known and can_run()
         started = time.perf_counter()
+        steps = self._results.steps(settings)
         try:
-            result, measured = self._result(settings)
-            ghost = self._next_ghost(settings)
-            # First, because limits that nobody set make room for the ghost as well.
-            self.canvas.haunt(ghost[1] if ghost else {})
-            self.canvas.describe(self._draw, result)
-            summary = _summarise(result, settings)
-            picture = self.canvas.png()
+            result = next(steps)
+            first = time.perf_counter() - started
+            if not goes_on:
+                for later in steps:
+                    result = later
+            started = time.perf_counter()
+            self._show(result, settings)
         except (Exception, KeyboardInterrupt) as error:
             self._fail(error)
             raise
+        if not known:
+            self._seconds = first + time.perf_counter() - started
+            for control in self._controls.values():
+                control.set_continuous(self._seconds < KEEPS_UP)
+        if goes_on:
+            self._progress.show(result)
+            self._run = Run(steps, partial(self._go_on, settings), self._end_run, self._fail)
+
+    def _go_on(self, settings: dict[str, Any], result: Any) -> None:
+        self._show(result, settings)
+        self._progress.show(result)
+
+    def _end_run(self) -> None:
+        if self._run is not None:
+            self._run.end()
+            self._run = None
+            self._progress.hide()
+
+    def _show(self, result: Any, settings: dict[str, Any]) -> None:
+        """Draw a result; nothing of the figure changes before all of that has worked."""
+        ghost = self._next_ghost(settings)
+        # First, because limits that nobody set make room for the ghost as well.
+        self.canvas.haunt(ghost[1] if ghost else {})
+        self.canvas.describe(self._draw, result)
+        summary = _summarise(result, settings)
+        picture = self.canvas.png()
         self.result, self.error, self.summary = result, None, summary
         self._drawn, self._ghost, self._lines = settings, ghost, self.canvas.lines()
         self._image.value = picture
-        before = html.escape(words(ghost[0])) if ghost else ""
-        grey = f"<br><span style='opacity:.7'>grey: {before}</span>" if ghost else ""
-        self._text.value = _status(html.escape(summary) + grey)
-        if measured:
-            self._seconds = time.perf_counter() - started
-            for control in self._controls.values():
-                control.set_continuous(self._seconds < KEEPS_UP)
+        self._write()
 
-    def _result(self, settings: dict[str, Any]) -> tuple[Any, bool]:
-        """Return what ``measure`` finds or found at these settings, and whether it was asked."""
-        key = tuple(settings.values())
-        try:
-            known = key in self._results
-        except TypeError:
-            # A widget of the reader's own may hold a value that cannot be looked up.
-            return self._measure(**settings), True
-        if known:
-            self._results.move_to_end(key)
-            return self._results[key], False
-        result = self._measure(**settings)
-        self._results[key] = result
-        if len(self._results) > self._remember:
-            self._results.popitem(last=False)
-        return result, True
+    def _write(self) -> None:
+        before = html.escape(words(self._ghost[0])) if self._ghost else ""
+        grey = f"<br><span style='opacity:.7'>grey: {before}</span>" if before else ""
+        self._text.value = _status(html.escape(self.summary) + grey)
 
     def _next_ghost(self, settings: dict[str, Any]) -> Ghost | None:
         if not self._compare or self._drawn is None or settings == self._drawn:
@@ -323,6 +360,7 @@ class LiveFigure:
         said = " ".join(str(error).split())
         if not isinstance(error, ValueError) or not said:
             said = f"{type(error).__name__}: {said}".removesuffix(": ")
+        self._end_run()
         self.error = error
         self.summary = textwrap.shorten(said, LONGEST_SENTENCE, placeholder=" …")
         self._image.value = sentence_png(self.summary, self.canvas.size, self.canvas.scale)
@@ -334,14 +372,14 @@ class LiveFigure:
             format="png", layout=ipywidgets.Layout(width="100%", max_width=width, height="auto")
         )
         self._text = ipywidgets.HTML(layout=ipywidgets.Layout(max_width=width))
-        self._player = None if play is None else self._make_player(self._controls[play])
+        self._player = None if play is None else make_player(self._controls[play])
         rows: list[ipywidgets.Widget] = []
         if self._controls:
             reset = ipywidgets.Button(
                 description="Reset", tooltip="Return every control to where it started"
             )
             reset.layout.width = "5.5em"
-            reset.on_click(lambda _button: self.reset())
+            reset.on_click(lambda _button: self._return(in_background=True))
             for control in self._controls.values():
                 if control.ours and control.ends is not None:
                     control.widget.layout.width = "26em"
@@ -354,27 +392,8 @@ class LiveFigure:
                     ),
                 )
             )
-        self.widget = ipywidgets.VBox([*rows, self._image, self._text])
-
-    def _make_player(self, control: Control) -> ipywidgets.Play:
-        stops = control.stops()
-        player = ipywidgets.Play(
-            value=control.nearest_stop(),
-            min=0,
-            max=stops - 1,
-            interval=max(80, int(1000 * PLAY_SECONDS / stops)),
-        )
-
-        def step(change: Any) -> None:
-            if change["new"] != control.nearest_stop():
-                control.widget.value = control.position(change["new"])
-
-        def follow(_change: Any) -> None:
-            player.value = control.nearest_stop()
-
-        player.observe(step, names="value")
-        control.widget.observe(follow, names="value")
-        return player
+        below = [self._progress.widget] if self._results.goes_on else []
+        self.widget = ipywidgets.VBox([*rows, self._image, *below, self._text])
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None
