@@ -1,4 +1,4 @@
-"""Data: real sets that ship inside packages, so that nothing is downloaded."""
+"""Data: real sets that ship inside packages, and made-up sequences; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradcourse.checks import at_least
 
-__all__ = ["digits"]
+__all__ = ["digits", "large_targets", "temporal_order"]
 
 
 def digits(batch: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -49,6 +49,85 @@ def digits(batch: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
     seed = at_least(0, "seed", seed)
     drawn = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels))[:batch])
     return inputs[drawn], labels[drawn]
+
+
+def large_targets(seed: int = 1) -> tuple[Tensor, Tensor]:
+    """Return a linear regression whose targets nobody has scaled: 1000 rows, 20 features.
+
+    ``sklearn.datasets.make_regression`` with noise of standard deviation 0.1. The features are
+    standard normal; the targets depend on ten of them and have a standard deviation of 100 to 250.
+    With ``seed`` 1 it is the data of a tutorial on clipping: J. Brownlee, *How to avoid exploding
+    gradients with gradient clipping*, machinelearningmastery.com.
+
+    Parameters
+    ----------
+    seed
+        Chooses features, coefficients and noise.
+
+    Returns
+    -------
+    inputs : Tensor of shape (1000, 20)
+        float32.
+    targets : Tensor of shape (1000,)
+        float32.
+
+    Examples
+    --------
+    >>> inputs, targets = large_targets()
+    >>> round(float(targets[:500].std()))
+    143
+    """
+    from sklearn.datasets import make_regression
+
+    inputs, targets = make_regression(
+        n_samples=1000, n_features=20, noise=0.1, random_state=at_least(0, "seed", seed)
+    )
+    return torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(targets.astype(np.float32))
+
+
+def temporal_order(batch: int, length: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return sequences to be classed by the order of two symbols, seen long before the end.
+
+    Each sequence is drawn from the distractors ``c d e f``, except for one symbol between the
+    first and the second tenth of it and another between the fourth and the fifth; each of the two
+    is ``A`` or ``B``. The class is their order: ``AA, AB, BA, BB``.
+
+    Parameters
+    ----------
+    batch
+        Number of sequences.
+    length
+        Symbols in a sequence, 10 or more.
+    seed
+        Chooses the sequences.
+
+    Returns
+    -------
+    symbols : Tensor of shape (batch, length)
+        int64, the places of the symbols in ``ABcdef``.
+    labels : Tensor of shape (batch,)
+        int64, 0 to 3.
+
+    References
+    ----------
+    Hochreiter & Schmidhuber 1997, *Long short-term memory*; with these places of the two symbols
+    Pascanu, Mikolov & Bengio 2013, *On the difficulty of training recurrent neural networks*.
+
+    Examples
+    --------
+    >>> symbols, labels = temporal_order(batch=1)
+    >>> "".join("ABcdef"[symbol] for symbol in symbols[0]), ("AA", "AB", "BA", "BB")[labels[0]]
+    ('feedAcccBfefeefeeeef', 'AB')
+    """
+    batch, length = at_least(1, "batch", batch), at_least(10, "length", length)
+    source = np.random.default_rng(at_least(0, "seed", seed))
+    symbols = source.integers(2, 6, (batch, length))
+    rows = np.arange(batch)
+    first, second = source.integers(0, 2, (2, batch))
+    for marks, begin, end in ((first, 1, 2), (second, 4, 5)):
+        ends = begin * length // 10, end * length // 10
+        symbols[rows, source.integers(*ends, batch, endpoint=True)] = marks
+    return torch.from_numpy(symbols), torch.from_numpy(2 * first + second)
 
 
 @functools.cache

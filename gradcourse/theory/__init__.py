@@ -16,7 +16,14 @@ from gradcourse.theory.chains import (
     product_log_norm,
     underflow_depth,
 )
+from gradcourse.theory.cliff import cliff_valley, cliff_wall
+from gradcourse.theory.clipping import (
+    lognormal_clip_rate,
+    value_clip_cosine,
+    value_clip_length,
+)
 from gradcourse.theory.factors import log10_product_band, uniform_log_moments
+from gradcourse.theory.losses import huber_gradient, huber_location
 from gradcourse.theory.mean_field import (
     chi,
     critical_weight_variance,
@@ -27,6 +34,13 @@ from gradcourse.theory.mean_field import (
 )
 from gradcourse.theory.moments import gaussian_mean
 from gradcourse.theory.profile import MeanField, mean_field_profile
+from gradcourse.theory.stability import (
+    heavy_ball_iterates,
+    heavy_ball_rate,
+    largest_stable_learning_rate,
+    two_layer_norm,
+    two_layer_sharpness,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -35,17 +49,29 @@ __all__ = [
     "activation",
     "chain_fixed_point",
     "chi",
+    "cliff_valley",
+    "cliff_wall",
     "critical_weight_variance",
     "depth_scale",
     "gaussian_mean",
+    "heavy_ball_iterates",
+    "heavy_ball_rate",
+    "huber_gradient",
+    "huber_location",
+    "largest_stable_learning_rate",
     "length_fixed_point",
     "length_map",
     "log10_product_band",
+    "lognormal_clip_rate",
     "lyapunov_exponents",
     "mean_field_profile",
     "overflow_depth",
     "product_log_norm",
+    "two_layer_norm",
+    "two_layer_sharpness",
     "underflow_depth",
     "uniform_log_moments",
+    "value_clip_cosine",
+    "value_clip_length",
     "weight_variance_of",
 ]
