@@ -23,6 +23,7 @@ from gradcourse.theory.clipping import (
     value_clip_length,
 )
 from gradcourse.theory.factors import log10_product_band, uniform_log_moments
+from gradcourse.theory.losses import huber_gradient, huber_location
 from gradcourse.theory.mean_field import (
     chi,
     critical_weight_variance,
@@ -33,6 +34,13 @@ from gradcourse.theory.mean_field import (
 )
 from gradcourse.theory.moments import gaussian_mean
 from gradcourse.theory.profile import MeanField, mean_field_profile
+from gradcourse.theory.stability import (
+    heavy_ball_iterates,
+    heavy_ball_rate,
+    largest_stable_learning_rate,
+    two_layer_norm,
+    two_layer_sharpness,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -46,6 +54,11 @@ __all__ = [
     "critical_weight_variance",
     "depth_scale",
     "gaussian_mean",
+    "heavy_ball_iterates",
+    "heavy_ball_rate",
+    "huber_gradient",
+    "huber_location",
+    "largest_stable_learning_rate",
     "length_fixed_point",
     "length_map",
     "log10_product_band",
@@ -54,6 +67,8 @@ __all__ = [
     "mean_field_profile",
     "overflow_depth",
     "product_log_norm",
+    "two_layer_norm",
+    "two_layer_sharpness",
     "underflow_depth",
     "uniform_log_moments",
     "value_clip_cosine",
