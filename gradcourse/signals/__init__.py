@@ -8,6 +8,7 @@ theory is ``weight_scale**2``.
 from gradcourse.signals.mlp import MLPSignal, mlp_signal
 from gradcourse.signals.phase import PhaseDiagram, phase_diagram
 from gradcourse.signals.products import ProductSignal, product_exponents, product_signal
+from gradcourse.signals.sharpness import sharpness
 from gradcourse.signals.weights import CACHE_BYTES
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "phase_diagram",
     "product_exponents",
     "product_signal",
+    "sharpness",
 ]
