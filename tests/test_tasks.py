@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from gradcourse.tasks import digits
+from gradcourse.tasks import digits, large_targets
 
 
 def test_all_digits_are_standardised():
@@ -49,3 +49,14 @@ def test_impossible_batches_are_refused(batch):
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
         digits(3, seed=-1)
+
+
+def test_large_targets_are_linear_but_for_their_noise():
+    inputs, targets = large_targets()
+    assert inputs.shape == (1000, 20)
+    assert targets.shape == (1000,)
+    x = torch.cat([inputs, torch.ones(1000, 1)], dim=1).double()
+    fit = torch.linalg.lstsq(x, targets.double()).solution
+    assert float((x @ fit - targets).std()) == pytest.approx(0.1, rel=0.1)
+    assert not torch.equal(targets, large_targets(2)[1])
+    assert torch.equal(targets, large_targets(1)[1])

@@ -4,6 +4,7 @@ from gradcourse.training.ensemble import Ensemble
 from gradcourse.training.guard import NonFiniteError, StepGuard
 from gradcourse.training.schedules import warmup_cosine
 from gradcourse.training.step import StepRecord, training_step
+from gradcourse.training.threads import one_thread
 from gradcourse.training.truncated import Chunk, tbptt
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "NonFiniteError",
     "StepGuard",
     "StepRecord",
+    "one_thread",
     "tbptt",
     "training_step",
     "warmup_cosine",
