@@ -22,6 +22,7 @@ from gradcourse.theory.clipping import (
     value_clip_cosine,
     value_clip_length,
 )
+from gradcourse.theory.differences import best_difference_step, difference_error
 from gradcourse.theory.factors import log10_product_band, uniform_log_moments
 from gradcourse.theory.losses import huber_gradient, huber_location
 from gradcourse.theory.mean_field import (
@@ -41,18 +42,21 @@ from gradcourse.theory.stability import (
     two_layer_norm,
     two_layer_sharpness,
 )
+from gradcourse.theory.updates import sgd_update_ratio
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
     "MeanField",
     "activation",
+    "best_difference_step",
     "chain_fixed_point",
     "chi",
     "cliff_valley",
     "cliff_wall",
     "critical_weight_variance",
     "depth_scale",
+    "difference_error",
     "gaussian_mean",
     "heavy_ball_iterates",
     "heavy_ball_rate",
@@ -67,6 +71,7 @@ __all__ = [
     "mean_field_profile",
     "overflow_depth",
     "product_log_norm",
+    "sgd_update_ratio",
     "two_layer_norm",
     "two_layer_sharpness",
     "underflow_depth",
