@@ -34,6 +34,7 @@ from gradcourse.theory.mean_field import (
     weight_variance_of,
 )
 from gradcourse.theory.moments import gaussian_mean
+from gradcourse.theory.normalization import NORMS, batch_norm_chi, norm_chi, surviving_share
 from gradcourse.theory.profile import MeanField, mean_field_profile
 from gradcourse.theory.stability import (
     heavy_ball_iterates,
@@ -46,9 +47,11 @@ from gradcourse.theory.updates import sgd_update_ratio
 
 __all__ = [
     "ACTIVATIONS",
+    "NORMS",
     "Activation",
     "MeanField",
     "activation",
+    "batch_norm_chi",
     "best_difference_step",
     "chain_fixed_point",
     "chi",
@@ -69,9 +72,11 @@ __all__ = [
     "lognormal_clip_rate",
     "lyapunov_exponents",
     "mean_field_profile",
+    "norm_chi",
     "overflow_depth",
     "product_log_norm",
     "sgd_update_ratio",
+    "surviving_share",
     "two_layer_norm",
     "two_layer_sharpness",
     "underflow_depth",
