@@ -126,7 +126,10 @@ def batch_norm_chi(activation: str | Activation | ArrayFunction, batch: float = 
     """
     if batch == math.inf:
         return norm_chi("BatchNorm", activation)
-    size = at_least(SMALLEST_BATCH, "batch", int(batch) if batch == int(batch) else batch)
+    size = int(batch)
+    if size != batch:
+        raise ValueError(f"batch must be a whole number, {SMALLEST_BATCH} or more, got {batch:g}")
+    at_least(SMALLEST_BATCH, "batch", size)
     phi = as_activation(activation)
     one, two, mass = _pairs_of_batch(size)
 
