@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from gradcourse.checks import at_least
 
-__all__ = ["ACTIVATION_NAMES", "MLP", "activation_module"]
+__all__ = [
+    "ACTIVATION_NAMES",
+    "MLP",
+    "ResidualBlock",
+    "ResidualMLP",
+    "TransformerBlock",
+    "activation_module",
+]
 
 
 class Erf(nn.Module):
@@ -104,3 +113,166 @@ class MLP(nn.Sequential):
         if out_features is not None:
             layers.append(nn.Linear(width, out_features, bias))
         super().__init__(*layers)
+
+
+class ResidualBlock(nn.Module):
+    """``inputs + scale * branch(inputs)``, where the branch is ``Linear, activation, Linear``.
+
+    Parameters
+    ----------
+    width
+        Units outside and inside of the branch.
+    scale
+        What the branch is multiplied with.
+    skip
+        False leaves ``scale * branch(inputs)``.
+    activation
+        A name from ``ACTIVATION_NAMES``.
+    bias
+        Whether the linear layers have biases.
+
+    Shape
+    -----
+    inputs and outputs ``(..., width)``.
+
+    Examples
+    --------
+    >>> block = ResidualBlock(8, scale=0.0)
+    >>> block(torch.ones(1, 8)).sum().item()
+    8.0
+    """
+
+    def __init__(
+        self,
+        width: int,
+        scale: float = 1.0,
+        skip: bool = True,
+        activation: str = "relu",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        at_least(1, "width", width)
+        self.branch = nn.Sequential(
+            nn.Linear(width, width, bias),
+            activation_module(activation),
+            nn.Linear(width, width, bias),
+        )
+        self.scale = scale
+        self.skip = skip
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Add the scaled branch to its inputs."""
+        change: Tensor = self.scale * self.branch(inputs)
+        return inputs + change if self.skip else change
+
+
+class ResidualMLP(nn.Module):
+    """A linear first layer, ``blocks`` residual blocks, and a linear last layer.
+
+    Parameters
+    ----------
+    in_features, width, blocks, out_features
+        Sizes; a network has ``2 * blocks + 2`` weight layers.
+    scale, skip, activation, bias
+        As for :class:`ResidualBlock`.
+
+    Shape
+    -----
+    inputs ``(batch, in_features)``, outputs ``(batch, out_features)``.
+
+    Examples
+    --------
+    >>> ResidualMLP(in_features=64, width=32, blocks=3, out_features=10)(torch.zeros(5, 64)).shape
+    torch.Size([5, 10])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        width: int,
+        blocks: int,
+        out_features: int,
+        scale: float = 1.0,
+        skip: bool = True,
+        activation: str = "relu",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        sizes = {"in_features": in_features, "width": width, "blocks": blocks}
+        for name, size in {**sizes, "out_features": out_features}.items():
+            at_least(1, name, size)
+        self.first = nn.Linear(in_features, width, bias)
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(width, scale, skip, activation, bias) for _ in range(blocks))
+        )
+        self.last = nn.Linear(width, out_features, bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run all layers."""
+        outputs: Tensor = self.last(self.blocks(self.first(inputs)))
+        return outputs
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and a feed-forward layer, each added to its input, with norms and skips.
+
+    Parameters
+    ----------
+    width
+        Numbers of a token.
+    heads
+        Attention heads; they divide the width.
+    norm
+        ``"pre"``: ``x + branch(norm(x))``, ``"post"``: ``norm(x + branch(x))``, or ``"none"``.
+    skip
+        False leaves out ``x +``.
+    activation
+        Of the feed-forward layer; a name from ``ACTIVATION_NAMES``.
+
+    Shape
+    -----
+    inputs and outputs ``(batch, tokens, width)``.
+
+    Examples
+    --------
+    >>> TransformerBlock(8, heads=2)(torch.zeros(5, 3, 8)).shape
+    torch.Size([5, 3, 8])
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 1,
+        norm: str = "pre",
+        skip: bool = True,
+        activation: str = "gelu",
+    ) -> None:
+        super().__init__()
+        if norm not in ("pre", "post", "none"):
+            raise ValueError(f"norm must be one of pre, post, none, got {norm!r}")
+        width, heads = at_least(1, "width", width), at_least(1, "heads", heads)
+        if width % heads:
+            raise ValueError(f"heads must divide the width {width}, got {heads}")
+        self.norm, self.skip = norm, skip
+        norms = (nn.Identity() if norm == "none" else nn.LayerNorm(width) for _ in range(2))
+        self.norm1, self.norm2 = norms
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, 4 * width), activation_module(activation), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run attention, then the feed-forward layer."""
+        middle = self._around(self.norm1, self._attend, inputs)
+        return self._around(self.norm2, self.feed_forward, middle)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        # Without weights torch takes a fused kernel, which has no rule for torch.func.vmap.
+        attended: Tensor = self.attention(x, x, x, need_weights=True)[0]
+        return attended
+
+    def _around(self, norm: nn.Module, branch: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        change = branch(norm(x) if self.norm == "pre" else x)
+        total = x + change if self.skip else change
+        result: Tensor = norm(total) if self.norm == "post" else total
+        return result

@@ -9,6 +9,7 @@ from gradcourse.signals.mlp import MLPSignal, mlp_signal
 from gradcourse.signals.normalized import NormalizedSignal, normalized_signal
 from gradcourse.signals.phase import PhaseDiagram, phase_diagram
 from gradcourse.signals.products import ProductSignal, product_exponents, product_signal
+from gradcourse.signals.residual import ResidualSignal, residual_signal
 from gradcourse.signals.sharpness import sharpness
 from gradcourse.signals.weights import CACHE_BYTES
 
@@ -18,10 +19,12 @@ __all__ = [
     "NormalizedSignal",
     "PhaseDiagram",
     "ProductSignal",
+    "ResidualSignal",
     "mlp_signal",
     "normalized_signal",
     "phase_diagram",
     "product_exponents",
     "product_signal",
+    "residual_signal",
     "sharpness",
 ]

@@ -24,6 +24,7 @@ from gradcourse.theory.clipping import (
 )
 from gradcourse.theory.differences import best_difference_step, difference_error
 from gradcourse.theory.factors import log10_product_band, uniform_log_moments
+from gradcourse.theory.fans import fan_factors
 from gradcourse.theory.losses import huber_gradient, huber_location
 from gradcourse.theory.mean_field import (
     chi,
@@ -35,7 +36,14 @@ from gradcourse.theory.mean_field import (
 )
 from gradcourse.theory.moments import gaussian_mean
 from gradcourse.theory.normalization import NORMS, batch_norm_chi, norm_chi, surviving_share
+from gradcourse.theory.phase import crossing_depths, gradient_map
 from gradcourse.theory.profile import MeanField, mean_field_profile
+from gradcourse.theory.residual import (
+    log10_residual_norm,
+    pre_norm_stream,
+    relu_branch_gain,
+    relu_cosine,
+)
 from gradcourse.theory.stability import (
     heavy_ball_iterates,
     heavy_ball_rate,
@@ -44,6 +52,7 @@ from gradcourse.theory.stability import (
     two_layer_sharpness,
 )
 from gradcourse.theory.updates import sgd_update_ratio
+from gradcourse.theory.wide import jacobian_spread, relu_log_gain
 
 __all__ = [
     "ACTIVATIONS",
@@ -58,23 +67,32 @@ __all__ = [
     "cliff_valley",
     "cliff_wall",
     "critical_weight_variance",
+    "crossing_depths",
     "depth_scale",
     "difference_error",
+    "fan_factors",
     "gaussian_mean",
+    "gradient_map",
     "heavy_ball_iterates",
     "heavy_ball_rate",
     "huber_gradient",
     "huber_location",
+    "jacobian_spread",
     "largest_stable_learning_rate",
     "length_fixed_point",
     "length_map",
     "log10_product_band",
+    "log10_residual_norm",
     "lognormal_clip_rate",
     "lyapunov_exponents",
     "mean_field_profile",
     "norm_chi",
     "overflow_depth",
+    "pre_norm_stream",
     "product_log_norm",
+    "relu_branch_gain",
+    "relu_cosine",
+    "relu_log_gain",
     "sgd_update_ratio",
     "surviving_share",
     "two_layer_norm",
