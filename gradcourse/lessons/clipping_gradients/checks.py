@@ -1,0 +1,198 @@
+"""The exercises of lesson 03, and the mistakes that are often made in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gradcourse.exercises import Verdict, check_number
+from gradcourse.lessons.clipping_gradients.rnn import SmallRNN, TrainStep
+from gradcourse.tasks import temporal_order
+
+__all__ = ["check_cap", "check_train_step"]
+
+# Below every norm and most elements of the check's gradients, so that every way of clipping shows.
+MAX_NORM = 0.05
+STEPS = 3
+
+Trace = tuple[list[float], Tensor]
+
+
+def check_train_step(function: TrainStep) -> Verdict:
+    """Check the first exercise: a training step that clips and returns the norm before.
+
+    It is run for three steps on a small network, and compared with a right step and wrong ones.
+    """
+    name = getattr(function, "__name__", "the function")
+    hint = "Four lines in order: zero_grad, backward, clip, step. Then return the norm."
+    try:
+        traced = _trace(function)
+    except _NoNumberError as error:
+        return Verdict(False, f"{error} {hint}")
+    except Exception as error:
+        return Verdict(False, f"{name} raised {type(error).__name__}: {error}")
+    norms, weights = traced
+    right_norms, right_weights = _trace(_right)
+    same_norms = np.allclose(norms, right_norms, rtol=1e-3)
+    if torch.allclose(weights, right_weights, atol=1e-6):
+        if same_norms:
+            return Verdict(True, f"{name} moves the weights and returns the norm, {STEPS} times")
+        if np.allclose(norms, MAX_NORM, rtol=1e-3):
+            return Verdict(False, "the weights are right; return the norm *before* clipping.")
+        return Verdict(
+            False,
+            f"the weights are right; the norm should be {right_norms[0]:.4g}, got {norms[0]:.4g}.",
+        )
+    for wrong, why in _MISTAKES:
+        if torch.allclose(weights, _trace(wrong)[1], atol=1e-6):
+            return Verdict(False, why)
+    return Verdict(False, f"the weights end elsewhere than with a right step. {hint}")
+
+
+def check_cap(answer: Any, norms: ArrayLike) -> Verdict:
+    """Check the second exercise: the ``max_norm`` that would have clipped one step in ten."""
+    log = np.asarray(norms, dtype=np.float64).ravel()
+    return check_number(
+        answer,
+        float(np.quantile(log, 0.9)),
+        within=0.01,
+        mistakes={
+            float(np.quantile(log, 0.1)): "that cap clips *nine* steps in ten.",
+            float(log.max()): "that cap clips nothing: it is the largest norm.",
+            float(log.max() * 0.9): "a tenth of the *steps*, not a tenth off the largest norm.",
+            float(log.mean()): "that is the mean; spikes pull it up, and it knows no share.",
+            float(np.median(log)): "that is the median: it clips every second step.",
+        },
+        hint="Sort the norms: which one do a tenth of them exceed?",
+    )
+
+
+class _NoNumberError(Exception):
+    """The learner's step returned no number."""
+
+
+def _trace(function: TrainStep) -> Trace:
+    """Return the norms and the last weights of a few steps on the check's network."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = SmallRNN(hidden=8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    symbols, labels = temporal_order(STEPS * 10, 20, seed=7)
+    norms = []
+    for inputs, targets in zip(torch.split(symbols, 10), torch.split(labels, 10), strict=True):
+        norm = function(model, optimizer, inputs, targets, MAX_NORM)
+        if norm is None or norm is ...:
+            raise _NoNumberError("the step returns nothing.")
+        try:
+            norms.append(float(norm))
+        except (TypeError, ValueError):
+            raise _NoNumberError(
+                f"the step must return one number, got {repr(norm)[:60]}."
+            ) from None
+    return norms, nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def _backward(model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
+    torch.autograd.backward(cross_entropy(model(inputs), targets))
+
+
+def _right(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    max_norm: float,
+) -> Tensor:
+    optimizer.zero_grad()
+    _backward(model, inputs, targets)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+    optimizer.step()
+    return norm
+
+
+def _unclipped(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    max_norm: float,
+) -> float:
+    del max_norm
+    optimizer.zero_grad()
+    _backward(model, inputs, targets)
+    optimizer.step()
+    return 0.0
+
+
+def _keeps_old(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    max_norm: float,
+) -> float:
+    _backward(model, inputs, targets)
+    nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+    optimizer.step()
+    return 0.0
+
+
+def _each_alone(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    max_norm: float,
+) -> float:
+    optimizer.zero_grad()
+    _backward(model, inputs, targets)
+    for parameter in model.parameters():
+        nn.utils.clip_grad_norm_(parameter, max_norm)
+    optimizer.step()
+    return 0.0
+
+
+def _by_value(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    max_norm: float,
+) -> float:
+    optimizer.zero_grad()
+    _backward(model, inputs, targets)
+    nn.utils.clip_grad_value_(model.parameters(), max_norm)
+    optimizer.step()
+    return 0.0
+
+
+def _no_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    max_norm: float,
+) -> float:
+    del model, optimizer, inputs, targets, max_norm
+    return 0.0
+
+
+_MISTAKES: tuple[tuple[TrainStep, str], ...] = (
+    (
+        _unclipped,
+        "the step was not clipped: clip *between* backward() and step(); before there is no "
+        "gradient, after it is too late.",
+    ),
+    (_keeps_old, "gradients of earlier steps are still in it: call optimizer.zero_grad() first."),
+    (
+        _each_alone,
+        "each tensor was clipped alone, which turns the step: pass all parameters at once.",
+    ),
+    (_by_value, "that clips each element; clip_grad_norm_ keeps the direction."),
+    (_no_step, "the weights did not move: call optimizer.step()."),
+)
