@@ -15,6 +15,8 @@ __all__ = ["Encoder"]
 UNKNOWN = 255
 # How far a colour may be from its entry in the palette, red, green and blue each, of 255.
 TOLERANCES = (2, 4, 8, 16, 32)
+# A colour of this share of a picture fills an area, where the eye sees bands that edges hide.
+AREA = 1e-4
 # A new palette is left some room for colours to come, unless that would cost more than this.
 ROOMY, ROOM_COSTS = 160, 8
 # With more colours than this a picture is a photograph, and has no palette; nor has a figure that
@@ -45,7 +47,7 @@ class Encoder:
         places, indices = self._look_up(colours)
         unknown = np.flatnonzero(indices == UNKNOWN)
         if unknown.size:
-            if len(self._palette) and self._learn(*_by_frequency(colours.ravel()[unknown])):
+            if len(self._palette) and self._learn(*_by_frequency(colours.ravel()[unknown])[:2]):
                 indices.ravel()[unknown] = self._table[places.ravel()[unknown]]
             elif self._learn_anew(*_by_frequency(colours)):
                 places, indices = self._look_up(colours)
@@ -74,12 +76,21 @@ class Encoder:
         # Six bits of each of red, green and blue point to an entry of the palette.
         self._table = np.full(1 << 18, UNKNOWN, np.uint8)
 
-    def _learn_anew(self, places: NDArray[np.intp], colours: NDArray[np.int16]) -> bool:
+    def _learn_anew(
+        self, places: NDArray[np.intp], colours: NDArray[np.int16], counts: NDArray[np.intp]
+    ) -> bool:
         """Make a palette for these colours alone, as exact as its entries allow."""
         self._palettes += 1
+        areas = int((counts >= AREA * counts.sum()).sum())
         for tolerance in TOLERANCES:
-            self._start_again(tolerance)
-            known = self._learn(places, colours)
+            self._start_again(TOLERANCES[0])
+            if self._learn(places[:areas], colours[:areas]):
+                self._tolerance = tolerance
+                places_left, colours_left = places[areas:], colours[areas:]
+            else:
+                self._start_again(tolerance)
+                places_left, colours_left = places, colours
+            known = self._learn(places_left, colours_left)
             if known and (len(self._palette) <= ROOMY or tolerance >= ROOM_COSTS):
                 return True
         self._start_again(TOLERANCES[0])
@@ -113,15 +124,22 @@ def _work(
     return np.empty(shape, np.uint32), np.empty(shape, np.uint32), np.empty(shape, np.uint8)
 
 
-def _by_frequency(colours: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
-    """Return the places in the table that are wanted and the commonest colour of each."""
+def _by_frequency(
+    colours: NDArray[np.uint32],
+) -> tuple[NDArray[np.intp], NDArray[np.int16], NDArray[np.intp]]:
+    """Return the places in the table that are wanted, and the commonest colour of each.
+
+    And how many pixels have this colour, most first.
+    """
     distinct, counts = np.unique(colours & 0xFFFFFF, return_counts=True)
-    distinct = distinct[np.argsort(-counts, kind="stable")]
+    order = np.argsort(-counts, kind="stable")
+    distinct, counts = distinct[order], counts[order]
     channels = np.stack([distinct & 255, (distinct >> 8) & 255, distinct >> 16], axis=1)
     places = (channels >> 2) @ np.array([1, 1 << 6, 1 << 12], channels.dtype)
     _, first = np.unique(places, return_index=True)
     commonest = np.sort(first)
-    return places[commonest].astype(np.intp), channels[commonest].astype(np.int16)
+    chosen = places[commonest], channels[commonest], counts[commonest]
+    return chosen[0].astype(np.intp), chosen[1].astype(np.int16), chosen[2]
 
 
 def _without_palette(rgba: NDArray[np.uint8]) -> bytes:

@@ -123,3 +123,18 @@ def test_a_figure_whose_colours_never_settle_gives_up_its_palette():
 def test_any_size_is_kept(width, height):
     png = Encoder().png(opaque(np.zeros((height, width, 3))))
     assert Image.open(io.BytesIO(png)).size == (width, height)
+
+
+def test_areas_keep_their_shades_however_many_colours_there_are_at_edges():
+    rgb = np.empty((240, 400, 3), int)
+    rgb[:200] = np.linspace(30, 250, 100).repeat(4)[None, :, None]
+    # Two thousand colours of a few pixels each, as where lines with soft edges cross a heatmap.
+    lines = np.array([(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167)])
+    share, grey = SOME.random((2, 2000, 1))
+    mixed = share * lines[np.arange(2000) % 4] + (1 - share) * 255 * grey
+    rgb[200:] = mixed.repeat(8, axis=0).reshape(40, 400, 3)
+    png = Encoder().png(opaque(rgb))
+    assert has_palette(png)
+    shown = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    assert np.abs(shown - rgb)[:200].max() <= 5
+    assert np.abs(shown - rgb)[200:].max() <= 35
