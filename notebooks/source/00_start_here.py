@@ -61,7 +61,7 @@ print(f"measurements run on {device}: {why}")
 # |---|---|
 # | **00 Start here** | How do I read a live figure, and what does an average hide? |
 # | [01 Vanishing and exploding](01_vanishing_and_exploding.ipynb) | Where does the gradient of a deep network go? |
-# | [02 Watching gradients](02_watching_gradients.ipynb) | What belongs into a training log, and where was a NaN born? |
+# | [02 Watching gradients](02_watching_gradients.ipynb) | What belongs in a training log, and where was a NaN born? |
 # | [03 Clipping](03_clipping.ipynb) | How do I keep a gradient's direction and not its length? |
 #
 # ## How a lesson works

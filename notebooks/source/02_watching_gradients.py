@@ -79,7 +79,7 @@ claim("clip_grad_norm_ returns the global norm", given, equals=norm, within=1e-5
 # %% [markdown]
 # ## 2 · The training log
 #
-# Three numbers belong into every log, beside the loss:
+# Three numbers belong in every log, beside the loss:
 #
 # - the **gradient norm**, before clipping;
 # - the **clip rate**: the share of steps whose norm was above `max_norm`, and was cut down to it;
@@ -160,7 +160,7 @@ claim("a normal log norm would give the clip rate", rate, equals=expected, withi
 #
 # **Predict.** 24 layers, weight scale 1. At step 0, how much smaller is the output gradient of layer
 # 1 than that of layer 24? Write the exponent: `-1` for a tenth. The dashed lines are theory for step
-# 0. On the left they all coincide; on the right each layer takes a factor $\sqrt{1/2}$.
+# 0. On the left they all coincide; on the right each layer costs a factor $\sqrt{1/2}$.
 
 # %%
 prediction = None
@@ -252,8 +252,8 @@ live(measure, lesson.draw_sick_run, **sliders, panels=[["loss", "norm"]])
 # %% [markdown]
 # Go through the guards with each fault.
 #
-# - `sqrt(0) in the loss`: the loss is as good as ever, the gradient is NaN. Whoever looks at the loss
-#   only misses it.
+# - `sqrt(0) in the loss`: the loss is as good as ever, the gradient is NaN. A guard that looks only at
+#   the loss misses it.
 # - `NaN and Inf` is what `training_step` does: it skips a step whose loss or gradient is not finite. A bad
 #   *batch* is gone with that. A fault in the *weights* is there again at the next step. So after ten
 #   skipped steps in a row it stops the run and names the culprit.

@@ -162,10 +162,8 @@ def measure_derivative(
         behind = _along(coarse, (-steps if central else 0 * steps).expand(seeds, -1), None)
         numerical = ((ahead - behind) / ((2 if central else 1) * steps)).double()
     error = ((backward - numerical).abs() / point.slope.abs()).numpy()
-    value, slope, bend = (
-        part.numpy()
-        for part in (point.value, point.slope, point.third if central else point.second)
-    )
+    value, slope = point.value.numpy(), point.slope.numpy()
+    bend = (point.third if central else point.second).numpy()
     roundoff = torch.finfo(DTYPES[dtype]).eps / 2
     expected = theory.difference_error(10**LOG10_STEPS, value, bend, roundoff, kind)
     relative = expected / np.abs(slope) + mistake

@@ -280,7 +280,7 @@ def draw_training_log(result: TrainingLog, axes: dict[str, Panel]) -> None:
     )
     cap = math.log10(result.max_norm)
     norm.hline("max_norm", cap, color="black", ls=":", lw=2)
-    norm.text("its name", 2, cap, "max_norm", va="bottom", bbox=LABEL)
+    norm.text("its name", 2, cap, "max_norm", va="top", bbox=LABEL)
     norm.note(f"clipped {result.clip_rate:.0%}", "lower right")
     _decades(norm, [shown.norm], [cap, cap + 0.5])
 
