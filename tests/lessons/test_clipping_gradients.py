@@ -149,6 +149,23 @@ def test_the_ceiling_is_the_distance_to_the_nearest_solved_place():
         assert found[place] == pytest.approx(way, abs=0.01)
 
 
+def test_the_ceiling_is_who_can_walk_so_far_in_300_steps():
+    found = lesson.measure_starts(0.2, 1.0, first_seed=4)
+    distance = starts_module._distance(found.free.weight[0], found.free.bias[0])
+    for limit, reach in zip(found.max_norms, found.reach, strict=True):
+        assert reach == np.mean(300 * 0.2 * limit >= distance)
+
+
+def test_the_percentile_clip_per_tensor_agrees_with_a_loop():
+    source = np.random.default_rng(2)
+    before = source.standard_normal((16, 50)) * np.arange(1, 17)[:, None]
+    limit = np.percentile([np.linalg.norm(row) for row in before], 50)
+    after = np.stack([row * min(1, limit / np.linalg.norm(row)) for row in before])
+    angle, length, _ = lesson.percentile_per_tensor(50, first_seed=2)
+    assert length == pytest.approx(np.linalg.norm(after))
+    assert angle == pytest.approx(math.degrees(math.acos(_cosine(before.ravel(), after.ravel()))))
+
+
 def solved(weight, bias):
     # One tiny step: where the walker ends is where it starts.
     return starts_module._solved(lesson.walk(weight, bias, 1e-12, 1.0, 1))
