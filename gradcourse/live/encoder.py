@@ -17,6 +17,8 @@ UNKNOWN = 255
 TOLERANCES = (2, 4, 8, 16, 32)
 # A colour of this share of a picture fills an area, where the eye sees bands that edges hide.
 AREA = 1e-4
+# So many entries of a palette, at most, are kept for these, each as exact as can be.
+FINE = 128
 # A new palette is left some room for colours to come, unless that would cost more than this.
 ROOMY, ROOM_COSTS = 160, 8
 # With more colours than this a picture is a photograph, and has no palette; nor has a figure that
@@ -83,14 +85,10 @@ class Encoder:
         self._palettes += 1
         areas = int((counts >= AREA * counts.sum()).sum())
         for tolerance in TOLERANCES:
-            self._start_again(TOLERANCES[0])
-            if self._learn(places[:areas], colours[:areas]):
-                self._tolerance = tolerance
-                places_left, colours_left = places[areas:], colours[areas:]
-            else:
-                self._start_again(tolerance)
-                places_left, colours_left = places, colours
-            known = self._learn(places_left, colours_left)
+            self._start_again(tolerance)
+            left = self._enter(places[:areas], colours[:areas], TOLERANCES[0], FINE)
+            left = np.append(left, np.arange(areas, len(places)))
+            known = self._learn(places[left], colours[left])
             if known and (len(self._palette) <= ROOMY or tolerance >= ROOM_COSTS):
                 return True
         self._start_again(TOLERANCES[0])
@@ -105,14 +103,22 @@ class Encoder:
             near = away.min(axis=1) <= self._tolerance
             self._table[places[near]] = away[near].argmin(axis=1)
             places, colours = places[~near], colours[~near]
-        while len(places):
-            if len(self._palette) == UNKNOWN:
-                return False
-            near = np.abs(colours - colours[0]).max(axis=1) <= self._tolerance
-            self._table[places[near]] = len(self._palette)
-            self._palette = np.vstack([self._palette, colours[:1]])
-            places, colours = places[~near], colours[~near]
-        return True
+        return not self._enter(places, colours, self._tolerance, UNKNOWN).size
+
+    def _enter(
+        self, places: NDArray[np.intp], colours: NDArray[np.int16], tolerance: int, most: int
+    ) -> NDArray[np.intp]:
+        """Add colours to the palette, the first ones first, up to a number of entries.
+
+        Return the indices of those that found no room.
+        """
+        left = np.arange(len(places))
+        while left.size and len(self._palette) < most:
+            near = np.abs(colours[left] - colours[left[0]]).max(axis=1) <= tolerance
+            self._table[places[left[near]]] = len(self._palette)
+            self._palette = np.vstack([self._palette, colours[left[:1]]])
+            left = left[~near]
+        return left
 
 
 @functools.lru_cache(maxsize=1)
