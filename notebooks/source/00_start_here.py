@@ -63,6 +63,7 @@ print(f"measurements run on {device}: {why}")
 # | [01 Vanishing and exploding](01_vanishing_and_exploding.ipynb) | Where does the gradient of a deep network go? |
 # | [02 Watching gradients](02_watching_gradients.ipynb) | What belongs in a training log, and where was a NaN born? |
 # | [03 Clipping](03_clipping.ipynb) | How do I keep a gradient's direction and not its length? |
+# | [04 Three causes](04_three_causes.ipynb) | Is it the learning rate, the data or the loss, and what does each cure cost? |
 #
 # ## How a lesson works
 #
