@@ -102,8 +102,8 @@ def crossing_depths(log10_gradient: ArrayLike, decades: float) -> Array:
 
     Examples
     --------
-    >>> crossing_depths([[-0.5, -1.0, -1.5], [0.1, 0.2, 0.3]], decades=1.25)
-    array([2.5, nan])
+    >>> crossing_depths([[-0.5, -1.0, -1.5], [0.1, 0.2, 0.3]], decades=1.25).tolist()
+    [2.5, nan]
     """
     limit = more_than_zero("decades", decades)
     rows = np.abs(np.asarray(log10_gradient, dtype=np.float64))

@@ -64,6 +64,7 @@ print(f"measurements run on {device}: {why}")
 # | [02 Watching gradients](02_watching_gradients.ipynb) | What belongs in a training log, and where was a NaN born? |
 # | [03 Clipping](03_clipping.ipynb) | How do I keep a gradient's direction and not its length? |
 # | [04 Three causes](04_three_causes.ipynb) | Is it the learning rate, the data or the loss, and what does each cure cost? |
+# | [05 Initialisation](05_initialization.ipynb) | Which first weights let a deep network learn, and can I know it before? |
 #
 # ## How a lesson works
 #
