@@ -56,9 +56,9 @@ def gradient_map(
 
     Examples
     --------
-    >>> he, xavier = gradient_map("relu", 10, [2.0, 1.0])
-    >>> round(float(he[-1]), 4), round(float(xavier[-1]), 4)
-    (0.0, -1.5051)
+    >>> xavier, default = gradient_map("relu", 10, [1.0, 1 / 3])
+    >>> round(float(xavier[-1]), 4), round(float(default[-1]), 4)
+    (-1.5051, -3.8908)
     """
     moments = Moments(as_activation(activation))
     depth = at_least(1, "depth", depth)

@@ -71,7 +71,9 @@ class Miniature:
     def summary(self) -> str:
         """Return the picture in one line."""
         ends = ", ".join(f"{name} {rows[-1].mean():.0%}" for name, rows in self.accuracy.items())
-        lost = ", ".join(f"{name} 10^{power:.1f}" for name, power in self.gradient.items())
+        lost = ", ".join(
+            f"{name} 10^{round(power, 1) + 0.0:.1f}" for name, power in self.gradient.items()
+        )
         return (
             f"{self.depth} ReLU layers, {self.optimizer}, step {self.steps[-1]:.0f}: accuracy "
             f"{ends}; theory: the first gradient at the input is {lost} of the last layer's"
