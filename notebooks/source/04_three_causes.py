@@ -234,8 +234,8 @@ prediction = None  # for example: prediction = 100
 
 measure = partial(lesson.measure_regression, first_seed=first_seed, prediction=prediction)
 measure = partial(measure, learning_rate=learning_rate)
-cures = {"clipping": ["none", "norm 1", "value 5"], "loss": ["MSE", "Huber"], "standardise": False}
-controls = {**cures, "learning_rate": log(1e-4, 0.1)}
+ways = {"clipping": ["none", "norm 1", "value 5"], "loss": ["MSE", "Huber"], "standardise": False}
+controls = {**ways, "learning_rate": log(1e-4, 0.1)}
 panels = [["error", "strain"]]
 live(measure, lesson.draw_regression, **controls, panels=panels, compare=True)
 
@@ -311,7 +311,8 @@ for name in ("standardised, lr x 10", "lr / 100"):
 # One network for each of 25 learning rates and 17 scales of the targets, all 425 trained in one batch.
 # Grey is NaN. The inputs are *white* (uncorrelated, variance 1), so that theory is a formula: a linear
 # model has sharpness 2 whatever the targets are; two linear layers have at least $4\sigma$ at any fit,
-# ReLU units $2\sigma$. The dashed line is $2(1+\mu)$ over that.
+# ReLU units $2\sigma$. The dashed line is $2(1+\mu)$ over that. (Large *inputs*
+# are worse than large targets: sharpness grows with their square, in a linear model too.)
 #
 # **Predict.** A ReLU network, momentum 0.9, targets of standard deviation 1000: what is the largest
 # learning rate that survives? Write a power of ten.
@@ -334,6 +335,10 @@ for name, slope in (("linear model", 0), ("two linear layers", -1), ("ReLU netwo
     claim("beyond theory's line nothing learns", plane.learned_beyond, equals=0, source="derived")
     claim("and NaN begins within a factor 3 of it", plane.apart, below=3)
 
+white, line = lesson.white_regression(first_seed)[0], Ensemble([nn.Linear(20, 1, bias=False)])
+large = sharpness(line(10 * white).square().mean(dim=(1, 2)), line.parameters())
+claim("linear model, inputs times 10: sharpness 200 instead of 2", large, equals=200, within=1)
+
 # %% [markdown]
 # ## Heard and measured
 #
@@ -348,12 +353,12 @@ for name, slope in (("linear model", 0), ("two linear layers", -1), ("ReLU netwo
 # **"When gradients explode, lower the learning rate."** True if you lower it enough. It is one cure of
 # five: with standardised targets the learning rate could be *raised* tenfold, and that was better.
 #
-# **"Momentum 0.9 makes steps ten times longer, so divide the learning rate by ten."** Not for
+# **"Momentum 0.9 makes steps ten times longer, so divide the learning rate by ten."** False for
 # stability: on a parabola the limit is 1.9 times *higher*. In the plane above, where the weights first
 # have to grow, NaN begins at a somewhat lower learning rate, but by a factor of 1 to 3 and not of 10.
 #
-# **"Huber is MSE that does not mind outliers."** It also answers *another question*. MSE predicts the
-# mean of the targets; Huber with errors far above $\delta$ predicts their median. For targets that are
+# **"Huber is MSE that does not mind outliers."** Half true. It also answers *another question*. MSE
+# predicts the mean of the targets; Huber with errors far above $\delta$ predicts their median. For targets that are
 # skewed, like incomes or waiting times, these differ. Below, 5 networks that are one constant each learn
 # from exponential targets of mean 100.
 
@@ -436,7 +441,7 @@ print(lesson.check_fewest_steps(fewest_steps))
 #
 # ## Remember
 #
-# 1. A step explodes when learning rate times sharpness exceeds $2(1+\mu)$: two causes, one product.
+# 1. A step is too long when learning rate times sharpness exceeds $2(1+\mu)$: one product.
 # 2. Sharpness is not fixed: training raises it to the edge, and large targets raise it further.
 # 3. MSE's gradient grows with the targets' scale; Huber's is bounded, but it predicts a median.
 # 4. Clipping bounds the step and leaves the loss as sharp as it was. It costs time; it cures no data.
