@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradcourse import theory
@@ -22,11 +22,13 @@ def relu_rate_of_yang(batch):
     return ((batch - 1 + slope) / (1 - kernel) - 1) / (batch - 3)
 
 
+@settings(deadline=None)
 @given(st.integers(4, 1000))
 def test_relu_agrees_with_the_published_closed_form(batch):
     assert batch_norm_chi("relu", batch) == pytest.approx(relu_rate_of_yang(batch), rel=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(4, 1000))
 def test_a_linear_layer_has_a_closed_form(batch):
     assert batch_norm_chi("linear", batch) == pytest.approx((batch - 2) / (batch - 3), rel=1e-9)
@@ -105,12 +107,14 @@ def test_wide_layers_of_torch_have_the_rate(norm, name, scale, after):
     assert measured == pytest.approx(norm_chi(norm, name, scale**2, after=after), rel=0.035)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SMOOTH), st.floats(0.1, 5.0))
 def test_subtracting_a_mean_never_shrinks_a_gradient(name, variance):
     assert norm_chi("BatchNorm", name) > 1
     assert norm_chi("LayerNorm", name, variance, after=True) > 1
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 100.0))
 def test_relu_rates_do_not_depend_on_the_weights(variance):
     limit = math.pi / (math.pi - 1)

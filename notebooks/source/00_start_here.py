@@ -65,6 +65,7 @@ print(f"measurements run on {device}: {why}")
 # | [03 Clipping](03_clipping.ipynb) | How do I keep a gradient's direction and not its length? |
 # | [04 Three causes](04_three_causes.ipynb) | Is it the learning rate, the data or the loss, and what does each cure cost? |
 # | [05 Initialisation](05_initialization.ipynb) | Which first weights let a deep network learn, and can I know it before? |
+# | [06 Normalisation](06_normalization.ipynb) | A norm keeps all numbers at size 1: can a gradient still explode? |
 # | [07 Residual connections](07_residual_connections.ipynb) | Why does a sum let the gradient pass, and how large may a branch be? |
 #
 # ## How a lesson works
