@@ -216,7 +216,9 @@ for name, scale, factor in (("torch's", None, 1 + 1 / 18), ("He's", math.sqrt(2)
     stack = nn.Sequential(*(ResBlock(256) for _ in range(10)))
     y = (stack if scale is None else mean_field_(stack, scale))(x)
     each = (y.square().sum() / x.square().sum()) ** 0.1
-    claim(f"{name} weights: x {factor:.2f} per block", each, equals=factor, within=0.06 * factor)
+    claim(
+        f"{name} weights: x {factor:.2f} per block", each, equals=factor, within=0.15 * (factor - 1)
+    )
 
 # %%
 net, x = ResidualMLP(64, 32, blocks=200, out_features=10, bias=False), torch.randn(32)
@@ -256,22 +258,24 @@ live(
 # %% [markdown]
 # Look for three things:
 #
-# - `plain`, 50 blocks: the loss stays where guessing is, and with 5 blocks it falls. The gradient is
-#   not the reason, since it survives at $a=1$. The *signal* is: after 50 blocks all digits look alike.
-#   Their *cosine* (1 for the same direction) is almost 1. A plain block forgets; the sum remembers.
-# - `skip`, 50 blocks: NaN at once. $2^{50}$ is too much for any learning rate on the slider.
-# - The three scaled ones learn. `Fixup` bears the largest learning rates.
+# - `plain`, 50 blocks: the loss stays where guessing is; with 5 blocks it falls. Little of that is the
+#   gradient's fault: at $a=1$ it loses about one power of ten. But the *signal* has changed: after 50
+#   plain blocks all digits point the same way. Their *cosine* (1 for the same direction) is almost 1.
+#   Behind 50 sums it is not.
+# - `skip`, 50 blocks: NaN at once, even at learning rate 0.001. The loss starts too high.
+# - The three scaled ones learn at 0.01. At 0.1 `Fixup` still does, and `ReZero` does not.
 
 # %%
-learned = {}
-for network in lesson.NETWORKS:
-    *_, done = lesson.measure_training(network, first_seed=first_seed)
-    learned[network] = done.learned
-    expected = 0 if network in ("plain", "skip") else 3
-    claim(f"{network}: {expected} of 3 networks learn", done.learned, equals=expected)
+trials = [("plain", 0.01, 0), ("skip", 0.001, 0), ("skip / sqrt(L)", 0.01, 3), ("ReZero", 0.01, 3)]
+trials += [("Fixup", 0.01, 3), ("ReZero", 0.1, 0), ("Fixup", 0.1, 3)]
+for network, rate, expected in trials:
+    *_, done = lesson.measure_training(network, 50, rate, first_seed=first_seed)
+    claim(f"{network}, rate {rate}: {expected} of 3 learn", done.learned, equals=expected)
     if network == "skip":
         claim("skip: all three end in NaN", done.lost, equals=3)
 
+kept = lesson.measure_highway(50, 1.0, False, 32, first_seed=first_seed).gradient.median[0]
+claim("plain: 50 blocks take about one power of ten", kept, equals=-1, within=0.6)
 for network, bounds in (("plain", (0.95, 1)), ("skip / sqrt(L)", (-0.2, 0.6))):
     net = lesson.make(network, 50, first_seed)
     seen = nn.functional.normalize(net.blocks(net.first(digits(64, first_seed)[0])), dim=1)
@@ -293,6 +297,7 @@ for network, bounds in (("plain", (0.95, 1)), ("skip / sqrt(L)", (-0.2, 0.6))):
 for network, bounds in (("plain", (0.4, 1)), ("skip / sqrt(L)", (-0.05, 0.1))):
     intact, without = lesson.delete_blocks(network, 5, first_seed=first_seed)
     print(f"{network}: {intact.mean():.0%}; without block 1 to 5:", without.mean(0).round(2))
+    claim(f"{network}, 5 blocks: it learns", intact.min(), above=0.6)
     loss = (intact[:, None] - without).mean()
     claim(f"{network}: accuracy lost with a block", loss, between=bounds, source="Veit et al. 2016")
 
@@ -349,12 +354,12 @@ live(
 # - `post`: the norm resets the stream to 1 behind every sum. The last block's gradient is as large in
 #   a network of 48 blocks as in one of 2.
 #
-# A large gradient in the last blocks whatever the depth is why post-norm transformers are started
-# with a small learning rate (*warmup*, lesson 10). The theory is for infinite width, and lets each
+# Xiong et al. see in the large gradient of the last blocks the reason why post-norm transformers are
+# started with a small learning rate (*warmup*, lesson 10). The theory is for infinite width, and lets each
 # token attend to all equally; these networks are 32 wide, with random queries.
 
 # %%
-for norm, tolerance in (("pre", 0.1), ("post", 0.08)):
+for norm, tolerance in (("pre", 0.08), ("post", 0.08)):
     net = lesson.measure_transformer(48, norm, seeds=6, first_seed=first_seed)
     sentence, slope = f"{norm}-norm: slope of ln(gradient) over ln(depth)", net.predicted_slope
     claim(sentence, net.slope, equals=slope, within=tolerance, source="Xiong et al. 2020")
@@ -376,18 +381,18 @@ for norm, tolerance in (("pre", 0.1), ("post", 0.08)):
 #
 # **"A residual network cannot vanish."** True for $x + a f(x)$, false as soon as something stands *on*
 # the highway. A skip multiplied by 0.9 loses nine powers of ten in 200 blocks, and a sigmoid behind
-# each sum loses everything. A LayerNorm behind each sum, or a ReLU, is harmless at first: it does not
-# make the gradient vanish exponentially.
+# each sum loses everything. A LayerNorm or a ReLU behind each sum costs less than one power of ten in
+# 200 blocks with small branches.
 #
 # **"ReLU, careful initialisation and normalisation fixed most, residual connections fixed the rest."**
 # Fair for depth, with two amendments. The plain network of section 5 has ReLU and careful weights:
 # with 5 blocks it learns, with 50 none of three does. And the skip alone does not fix it: 0 of 3 with
-# `skip`, 3 of 3 once its branch is scaled.
+# `skip`, 3 of 3 once its branch is scaled. (Normalisation has lesson 06 to itself.)
 #
 # **"Modern transformers use all four by default** (a smooth activation, Xavier or He, normalisation,
 # skips): **that is why they train at depth."** Half true. Leave one out of a transformer of 12 blocks
 # and train it on digits, row by row as tokens. Without skips, or without norms, it learns nothing.
-# With torch's own weights it learns as well, and with a sigmoid it learns, only slower. Two of
+# With torch's own weights it learns too, and with a sigmoid it learns, only slower. Here two of
 # the four carry the depth.
 
 
@@ -411,15 +416,14 @@ for name, after in (("LayerNorm", norm), ("ReLU", torch.relu)):
     claim(f"{name} behind the sum: not one power", survives(after), between=(-1, 1))
 
 # %%
-accuracy = {}
-for recipe in lesson.RECIPES:
-    accuracy[recipe] = lesson.train_transformers(recipe, first_seed=first_seed).mean()
-    print(f"{recipe:16} {accuracy[recipe]:.0%}")
-
+names, count = lesson.RECIPES, 2
+accuracy = {name: lesson.train_transformers(name, count, first_seed).mean() for name in names}
 for recipe in ("no skips", "no norm"):
     claim(f"{recipe}: it learns nothing", accuracy[recipe], below=0.22)
 for recipe, least in (("all four", 0.5), ("torch's weights", 0.4), ("sigmoid", 0.25)):
     claim(f"{recipe}: it learns", accuracy[recipe], above=least)
+behind = accuracy["all four"] - accuracy["sigmoid"]
+claim("sigmoid: behind all four", behind, above=0.08)
 
 # %% [markdown]
 # ## Exercise

@@ -106,12 +106,12 @@ def test_making_a_network_leaves_the_global_source_of_random_numbers_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_training_is_plain_sgd_on_batches_of_digits():
-    done = finish(lesson.measure_training("skip / sqrt(L)", 2, 0.02, seeds=2, first_seed=7))
-    inputs, labels = digits(1797, 7)
-    net = lesson.make("skip / sqrt(L)", 2, 8)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
-    generator = torch.Generator().manual_seed(7)
+def trained_alone(network, blocks, learning_rate, seed, first_seed):
+    """Train one network with torch's own tools; return it, its losses and what is held out."""
+    inputs, labels = digits(1797, first_seed)
+    net = lesson.make(network, blocks, seed)
+    optimizer = torch.optim.SGD(net.parameters(), lr=learning_rate, momentum=0.9)
+    generator = torch.Generator().manual_seed(first_seed)
     losses = []
     for _ in range(60):
         drawn = torch.randint(1400, (64,), generator=generator)
@@ -120,10 +120,29 @@ def test_a_training_is_plain_sgd_on_batches_of_digits():
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
+    return net, losses, (inputs[1400:], labels[1400:])
+
+
+def share_right(outputs, labels):
+    return float((outputs.argmax(1) == labels).double().mean())
+
+
+def test_a_training_is_plain_sgd_on_batches_of_digits():
+    done = finish(lesson.measure_training("skip / sqrt(L)", 2, 0.02, seeds=2, first_seed=7))
+    net, losses, (inputs, labels) = trained_alone("skip / sqrt(L)", 2, 0.02, 8, 7)
     assert done.loss[1] == pytest.approx(losses, rel=1e-3)
-    right = (net(inputs[1400:]).argmax(1) == labels[1400:]).double().mean()
-    assert done.accuracy[1, -1] == pytest.approx(float(right), abs=0.01)
+    assert done.accuracy[1, -1] == pytest.approx(share_right(net(inputs), labels), abs=0.01)
     assert done.accuracy.shape == (2, 7)
+
+
+def test_one_block_at_a_time_is_deleted():
+    intact, without = lesson.delete_blocks("plain", 3, 0.01, seeds=2, first_seed=7)
+    net, _, (inputs, labels) = trained_alone("plain", 3, 0.01, 8, 7)
+    assert intact[1] == pytest.approx(share_right(net(inputs), labels), abs=0.01)
+    for number in range(3):
+        rest = [block for place, block in enumerate(net.blocks) if place != number]
+        outputs = net.last(nn.Sequential(*rest)(net.first(inputs)))
+        assert without[1, number] == pytest.approx(share_right(outputs, labels), abs=0.01), number
 
 
 def test_a_training_goes_on_in_parts_and_counts_what_it_has_done():
