@@ -220,7 +220,7 @@ for step in range(1, 13):
 # The loss first *falls*. Then it grows by ever larger factors, is `inf` when it leaves float32, and
 # `nan` when inf is subtracted from inf. The figure trains five networks. Left: the error on 500 rows
 # that were held out, in units of the targets. Right: learning rate times sharpness, divided by
-# $2(1+\mu)$. Above the dashed line the step is too long for the curvature.
+# $2(1+\mu)$, the longest stable step. Above the dashed line the step is too long for the curvature.
 #
 # **Predict.** At which step does the first of five networks lose its loss? (A star in the left
 # picture. The axis is logarithmic, so that step 10 and step 1600 can both be seen.)

@@ -305,8 +305,9 @@ claim("batches of 4, 64 units: a factor well below the formula", share, between=
 # norm, with BatchNorm, with LayerNorm, at six learning rates, three seeds each.
 #
 # **Predict.** With He's weights and no norm, ten layers learn up to a learning rate of 0.1 or 0.3.
-# (To learn is to read 80 % of the test digits right.) Up to which rate do they learn with BatchNorm,
-# whose gradient explodes? Then move:
+# (To learn is to read 80 % of the test digits right. They are read all at once, and BatchNorm takes
+# its statistics from them.) Up to which rate do they learn with BatchNorm, whose gradient explodes?
+# Then move:
 #
 # - `depth` to 20: who still learns? And at 40?
 # - `weight_scale` to 0.7 and to 2.8 (ten layers). Where does each curve move?

@@ -375,7 +375,7 @@ for norm, tolerance in (("pre", 0.08), ("post", 0.08)):
 # is never below 1. But alone they trade the disease: 200 unscaled blocks ($a=1$) multiply the norm by
 # about $10^{29}$ (section 2). The cure is a skip *and* a small branch.
 #
-# **"Residual connections help against exploding gradients"** (one of the notes lists them so). False.
+# **"Residual connections help against exploding gradients"** (they are on many lists of cures). False.
 # With the same weights a skip can only add: $1 + a^2\kappa$ is larger than $a^2\kappa$. At $a=1$ the
 # gradient of section 2 survives without skips, and explodes with them.
 #

@@ -185,7 +185,7 @@ def draw_regression(result: Regression, axes: dict[str, Panel]) -> None:
     x = np.log10(result.steps + 1)
     error, strain = axes["error"], axes["strain"]
     error.set(title="Error on held-out rows", ylabel="RMSE, units of the target")
-    strain.set(title="lr x sharpness / 2(1 + momentum)", ylabel="1: the edge")
+    strain.set(title="Step over longest stable step", ylabel="1: the edge")
     for panel, values, limits in (
         (error, result.errors, (-2.0, 4.0)),
         (strain, result.strain, (-4.0, 3.0)),
