@@ -106,7 +106,8 @@ def move_something(page, figure):
     """Move the first slider of a figure by one step, or else choose something else in its list."""
     sliders = figure.locator("[role=slider]")
     if not sliders.count():
-        figure.locator("select").first.select_option(index=1)
+        choices = figure.locator("select").first
+        choices.select_option(index=0 if choices.evaluate("list => list.selectedIndex") else 1)
         return
     slider = sliders.first
     ends = [slider.get_attribute(f"aria-value{end}") for end in ("min", "now")]
