@@ -2,6 +2,7 @@
 
 from gradcourse.training.ensemble import Ensemble
 from gradcourse.training.guard import NonFiniteError, StepGuard
+from gradcourse.training.pace import Pace
 from gradcourse.training.schedules import warmup_cosine
 from gradcourse.training.step import StepRecord, training_step
 from gradcourse.training.threads import one_thread
@@ -11,6 +12,7 @@ __all__ = [
     "Chunk",
     "Ensemble",
     "NonFiniteError",
+    "Pace",
     "StepGuard",
     "StepRecord",
     "one_thread",

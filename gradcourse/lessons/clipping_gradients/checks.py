@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -101,98 +102,57 @@ def _backward(model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
     torch.autograd.backward(cross_entropy(model(inputs), targets))
 
 
-def _right(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    targets: Tensor,
-    max_norm: float,
-) -> Tensor:
-    optimizer.zero_grad()
-    _backward(model, inputs, targets)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-    optimizer.step()
-    return norm
+def _step_with(clip: Callable[[nn.Module, float], Any], clear: bool = True) -> TrainStep:
+    """Return a training step that clips in some way, and may keep the gradients of earlier ones."""
+
+    def step(
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        inputs: Tensor,
+        targets: Tensor,
+        max_norm: float,
+    ) -> Any:
+        if clear:
+            optimizer.zero_grad()
+        torch.autograd.backward(cross_entropy(model(inputs), targets))
+        norm = clip(model, max_norm)
+        optimizer.step()
+        return norm
+
+    return step
 
 
-def _unclipped(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    targets: Tensor,
-    max_norm: float,
-) -> float:
-    del max_norm
-    optimizer.zero_grad()
-    _backward(model, inputs, targets)
-    optimizer.step()
-    return 0.0
+def _clip(model: nn.Module, max_norm: float) -> Tensor:
+    return nn.utils.clip_grad_norm_(model.parameters(), max_norm)
 
 
-def _keeps_old(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    targets: Tensor,
-    max_norm: float,
-) -> float:
-    _backward(model, inputs, targets)
-    nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-    optimizer.step()
-    return 0.0
-
-
-def _each_alone(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    targets: Tensor,
-    max_norm: float,
-) -> float:
-    optimizer.zero_grad()
-    _backward(model, inputs, targets)
+def _clip_each_alone(model: nn.Module, max_norm: float) -> float:
     for parameter in model.parameters():
         nn.utils.clip_grad_norm_(parameter, max_norm)
-    optimizer.step()
     return 0.0
 
 
-def _by_value(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    targets: Tensor,
-    max_norm: float,
-) -> float:
-    optimizer.zero_grad()
-    _backward(model, inputs, targets)
+def _clip_by_value(model: nn.Module, max_norm: float) -> float:
     nn.utils.clip_grad_value_(model.parameters(), max_norm)
-    optimizer.step()
     return 0.0
 
 
-def _no_step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    targets: Tensor,
-    max_norm: float,
-) -> float:
-    del model, optimizer, inputs, targets, max_norm
-    return 0.0
-
+_right = _step_with(_clip)
 
 _MISTAKES: tuple[tuple[TrainStep, str], ...] = (
     (
-        _unclipped,
+        _step_with(lambda _model, _max_norm: 0.0),
         "the step was not clipped: clip *between* backward() and step(); before there is no "
         "gradient, after it is too late.",
     ),
-    (_keeps_old, "gradients of earlier steps are still in it: call optimizer.zero_grad() first."),
     (
-        _each_alone,
+        _step_with(_clip, clear=False),
+        "gradients of earlier steps are still in it: call optimizer.zero_grad() first.",
+    ),
+    (
+        _step_with(_clip_each_alone),
         "each tensor was clipped alone, which turns the step: pass all parameters at once.",
     ),
-    (_by_value, "that clips each element; clip_grad_norm_ keeps the direction."),
-    (_no_step, "the weights did not move: call optimizer.step()."),
+    (_step_with(_clip_by_value), "that clips each element; clip_grad_norm_ keeps the direction."),
+    (lambda *_arguments: 0.0, "the weights did not move: call optimizer.step()."),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from gradcourse.exercises import as_prediction
 from gradcourse.lessons.clipping_gradients.cliff import CLIPPED, FREE
 from gradcourse.live import THEORY, Panel
 from gradcourse.tasks import temporal_order
-from gradcourse.training import one_thread
+from gradcourse.training import Pace, one_thread
 
 __all__ = ["Order", "draw_order", "first_weights", "measure_order", "network_losses"]
 
@@ -145,15 +144,15 @@ def measure_order(
         curves = np.stack([_curve(accuracy), _curve(_log10(norm))], axis=1)
         return Order(accuracy, norm, loss, max_norm, done / steps, steps, curves, guess)
 
-    shown = time.perf_counter()
+    pace = Pace(PAUSE)
     for step in range(steps):
         batch = symbols[step].repeat(2, 1, 1), labels[step].repeat(2, 1)
         weights, *rows = _descend(weights, batch, learning_rate, limits)
         for place, row in enumerate(rows):
             log[place, ..., step] = row.view(2, seeds).numpy()
-        if time.perf_counter() - shown > PAUSE and step + 1 < steps:
+        if pace.due() and step + 1 < steps:
             yield so_far(step + 1)
-            shown = time.perf_counter()
+            pace.restart()
     yield so_far(steps)
 
 

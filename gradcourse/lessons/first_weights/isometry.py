@@ -60,11 +60,16 @@ class Isometry:
         """The number of layers."""
         return len(self.predicted)
 
+    @property
+    def median_spread(self) -> Array:
+        """The median spread of the seeds, shape (depth,)."""
+        return np.asarray(np.median(self.spread, axis=0))
+
     def summary(self) -> str:
         """Return the picture in one line."""
         return (
             f"{self.depth} {self.activation} layers, {self.weights} weights, width {WIDTH}: the "
-            f"squared singular values spread by {np.median(self.spread[:, -1]):.3g} "
+            f"squared singular values spread by {self.median_spread[-1]:.3g} "
             f"(theory {self.predicted[-1]:.3g}); the largest value is "
             f"{10 ** self.log10_values[0]:.3g}"
         )
@@ -185,6 +190,6 @@ def draw_isometry(result: Isometry, axes: dict[str, Panel]) -> None:
     )
     low, high = result.spread.min(axis=0), result.spread.max(axis=0)
     spread.band("band", layers, low, high, color=MEASURED, alpha=0.2)
-    middle = np.median(result.spread, axis=0)
+    middle = result.median_spread
     spread.line("measured", layers, middle, color=MEASURED, label="measured: median of 4 seeds")
     spread.line("theory", layers, result.predicted, color=THEORY, ls="--", label="theory")

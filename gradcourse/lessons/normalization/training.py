@@ -91,8 +91,12 @@ class Training:
             f"steps. {'; '.join(parts)}"
         )
 
+    def range_of(self, norm: str) -> Array:
+        """Lowest, median and highest accuracy of the seeds at each rate, shape (3, rates)."""
+        return np.asarray(np.quantile(self.accuracy[NORMS.index(norm)], (0, 0.5, 1), axis=1))
+
     def _median(self, norm: str) -> Array:
-        return np.asarray(np.median(self.accuracy[NORMS.index(norm)], axis=1))
+        return np.asarray(self.range_of(norm)[1])
 
 
 def measure_training(
@@ -166,8 +170,8 @@ def draw_training(result: Training, axes: dict[str, Panel]) -> None:
         xticks=rates,
         xticklabels=[f"{rate:g}" for rate in result.rates],
     )
-    for norm, accuracy in zip(NORMS, result.accuracy, strict=True):
-        low, middle, high = np.quantile(accuracy, (0, 0.5, 1), axis=1)
+    for norm in NORMS:
+        low, middle, high = result.range_of(norm)
         panel.band(f"band {norm}", rates, low, high, color=COLOURS[norm], alpha=0.2)
         name = "measured: no norm" if norm == "no norm" else norm
         panel.line(norm, rates, middle, color=COLOURS[norm], label=name, marker="o", ms=6)

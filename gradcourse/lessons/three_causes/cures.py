@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from gradcourse.lessons.three_causes.recipes import (
 )
 from gradcourse.lessons.three_causes.regression import STEPS, spread
 from gradcourse.live import PALETTE, THEORY, Panel
-from gradcourse.training import one_thread
+from gradcourse.training import Pace, one_thread
 
 __all__ = ["Cures", "draw_cures", "measure_cures", "reference_error"]
 
@@ -69,9 +68,14 @@ class Cures:
     total: int
 
     @property
+    def medians(self) -> Array:
+        """The median error of each cure, shape (times, cures); infinite if most seeds are lost."""
+        return spread(self.errors)[0]
+
+    @property
     def final(self) -> dict[str, float]:
         """The median error of each cure at the end; infinite if most seeds are lost."""
-        return dict(zip(self.names, spread(self.errors[-1])[0].tolist(), strict=True))
+        return dict(zip(self.names, self.medians[-1].tolist(), strict=True))
 
     @property
     def lost(self) -> dict[str, int]:
@@ -89,8 +93,7 @@ class Cures:
 
         Infinite for a cure that never came so far.
         """
-        medians = spread(self.errors)[0]
-        reached = medians < share * self.target_std
+        reached = self.medians < share * self.target_std
         first = np.where(reached.any(axis=0), self.steps[reached.argmax(axis=0)], np.inf)
         return dict(zip(self.names, first.tolist(), strict=True))
 
@@ -143,13 +146,13 @@ def measure_cures(
     reference = float(np.median(reference_error(first_seed, seeds)))
     done: list[int] = []
     errors: list[Array] = []
-    last = time.perf_counter()
+    pace = Pace(YIELD_EVERY)
     for step in times(steps):
         with one_thread():
             trainer.train(step - trainer.done)
             done.append(step)
             errors.append(trainer.errors())
-        if step == steps or time.perf_counter() - last > YIELD_EVERY:
+        if step == steps or pace.due():
             yield Cures(
                 tuple(recipes),
                 np.array(done),
@@ -161,7 +164,7 @@ def measure_cures(
                 step / steps,
                 steps,
             )
-            last = time.perf_counter()
+            pace.restart()
 
 
 @functools.lru_cache(maxsize=4)
@@ -187,7 +190,7 @@ def draw_cures(result: Cures, axes: Panel) -> None:
     step_axis(axes, result.total)
     axes.decades("y", -2, 3)
     with np.errstate(invalid="ignore"):
-        medians = np.log10(spread(result.errors)[0])
+        medians = np.log10(result.medians)
     colours = (PALETTE[0], *PALETTE[2:])
     for number, name in enumerate(result.names):
         lost = result.lost[name]

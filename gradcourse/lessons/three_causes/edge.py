@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from gradcourse.live import MEASURED, THEORY, Panel
 from gradcourse.models import MLP
 from gradcourse.signals import sharpness
 from gradcourse.tasks import digits
-from gradcourse.training import Ensemble, one_thread
+from gradcourse.training import Ensemble, Pace, one_thread
 
 __all__ = ["Edge", "draw_edge", "measure_edge"]
 
@@ -142,7 +141,7 @@ def measure_edge(
     times: list[int] = []
     sharp: list[Array] = []
     history: list[Array] = []
-    last = time.perf_counter()
+    pace = Pace(YIELD_EVERY)
     for step in range(0, steps + 1, EVERY):
         with one_thread():
             times.append(step)
@@ -154,7 +153,7 @@ def measure_edge(
                 torch.autograd.backward(each.sum())
                 optimizer.step()
         over = step + EVERY > steps
-        if over or time.perf_counter() - last > YIELD_EVERY:
+        if over or pace.due():
             yield Edge(
                 learning_rate,
                 momentum,
@@ -166,7 +165,7 @@ def measure_edge(
                 steps,
                 guess,
             )
-            last = time.perf_counter()
+            pace.restart()
 
 
 def draw_edge(result: Edge, axes: Panel) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from gradcourse.checks import at_least
 from gradcourse.exercises import as_prediction
 from gradcourse.lessons.three_causes.recipes import UNITS, YIELD_EVERY, seeded, white_regression
 from gradcourse.live import PALETTE, THEORY, Panel
-from gradcourse.training import Ensemble, one_thread
+from gradcourse.training import Ensemble, Pace, one_thread
 
 __all__ = ["MODELS", "Plane", "draw_plane", "measure_plane"]
 
@@ -150,7 +149,7 @@ def measure_plane(
     wanted = all_scales[:, None] * targets
     asked = model == "ReLU network" and math.isclose(momentum, 0.9)
     guess = as_prediction(prediction) if asked else None
-    last = time.perf_counter()
+    pace = Pace(YIELD_EVERY)
     for step in range(at_least(1, "steps", steps) + 1):
         with one_thread():
             optimizer.zero_grad()
@@ -158,7 +157,7 @@ def measure_plane(
             torch.autograd.backward(losses.sum())
             ensemble.scale_grad_(all_rates)
             optimizer.step()
-        if step == steps or time.perf_counter() - last > YIELD_EVERY:
+        if step == steps or pace.due():
             errors = (losses.detach().double().sqrt() / all_scales).view(len(scales), len(rates))
             yield Plane(
                 model,
@@ -170,7 +169,7 @@ def measure_plane(
                 step / steps,
                 guess,
             )
-            last = time.perf_counter()
+            pace.restart()
 
 
 def _network(model: str) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from gradcourse.lessons.three_causes.recipes import (
     times,
 )
 from gradcourse.live import MEASURED, THEORY, Panel
-from gradcourse.training import one_thread
+from gradcourse.training import Pace, one_thread
 
 __all__ = ["CLIPPING", "Regression", "draw_regression", "measure_regression"]
 
@@ -78,9 +77,19 @@ class Regression:
         return int(np.isfinite(self.broken).sum())
 
     @property
+    def error_range(self) -> tuple[Array, Array, Array]:
+        """Median, lowest and highest error of the seeds, each of shape (times,)."""
+        return spread(self.errors)
+
+    @property
+    def strain_range(self) -> tuple[Array, Array, Array]:
+        """Median, lowest and highest strain of the seeds, each of shape (times,)."""
+        return spread(self.strain)
+
+    @property
     def passed(self) -> int:
         """The first measured step at which the median strain was above 1, or -1."""
-        above = spread(self.strain)[0] > 1
+        above = self.strain_range[0] > 1
         return int(self.steps[above.argmax()]) if above.any() else -1
 
     def summary(self) -> str:
@@ -90,15 +99,13 @@ class Regression:
         if self.lost:
             words += f", the first at step {np.nanmin(self.broken):.0f}"
         if self.lost < seeds:
-            error, _, _ = spread(self.errors[-1:])
             words += (
-                f"; error {error[0]:.3g} after {self.steps[-1]} steps "
+                f"; error {self.error_range[0][-1]:.3g} after {self.steps[-1]} steps "
                 f"(guessing the mean {self.target_std:.0f}, noise alone {NOISE:g})"
             )
-        strain, _, _ = spread(self.strain)
         if self.lost == seeds:
             return f"{words}; lr x sharpness passed the edge at step {self.passed}"
-        return f"{words}; lr x sharpness is {strain[-1]:.2g} of what is stable"
+        return f"{words}; lr x sharpness is {self.strain_range[0][-1]:.2g} of what is stable"
 
 
 def measure_regression(
@@ -145,7 +152,7 @@ def measure_regression(
     done: list[int] = []
     errors: list[Array] = []
     strain: list[Array] = []
-    last = time.perf_counter()
+    pace = Pace(YIELD_EVERY)
     for step in times(steps):
         with one_thread():
             trainer.train(step - trainer.done)
@@ -153,7 +160,7 @@ def measure_regression(
             errors.append(trainer.errors()[0])
             strain.append(learning_rate * trainer.sharpness()[0] / (2 * (1 + momentum)))
         over = step == steps or bool(np.isfinite(trainer.broken).all())
-        if over or time.perf_counter() - last > YIELD_EVERY:
+        if over or pace.due():
             yield Regression(
                 recipe,
                 np.array(done),
@@ -165,7 +172,7 @@ def measure_regression(
                 steps,
                 guess,
             )
-            last = time.perf_counter()
+            pace.restart()
         if over:
             return
 
@@ -187,12 +194,12 @@ def draw_regression(result: Regression, axes: dict[str, Panel]) -> None:
     error.set(title="Error on held-out rows", ylabel="RMSE, units of the target")
     strain.set(title="Step over longest stable step", ylabel="1: the edge")
     for panel, values, limits in (
-        (error, result.errors, (-2.0, 4.0)),
-        (strain, result.strain, (-4.0, 3.0)),
+        (error, result.error_range, (-2.0, 4.0)),
+        (strain, result.strain_range, (-4.0, 3.0)),
     ):
         step_axis(panel, result.total)
         panel.decades("y", *limits)
-        median, low, high = (_log10(each) for each in spread(values))
+        median, low, high = (_log10(each) for each in values)
         panel.band("band", x, low, high, color=MEASURED, alpha=0.2, label="range of seeds")
         panel.line("measured", x, median, color=MEASURED, label="measured: median")
     mean, noise = math.log10(result.target_std), math.log10(NOISE)

@@ -56,10 +56,15 @@ class Scaled:
     prediction: float | None
 
     @staticmethod
+    def median(log10_norms: Array) -> Array:
+        """Return the median over seeds, shape (scales,)."""
+        return np.asarray(np.median(log10_norms, axis=1))
+
+    @staticmethod
     def slope(log10_norms: Array, log10_scales: Array) -> float:
         """Return the slope of the median over the two largest decades."""
         last = log10_scales >= log10_scales[-1] - 2
-        median = np.median(log10_norms, axis=1)[last]
+        median = Scaled.median(log10_norms)[last]
         return float(np.polyfit(log10_scales[last], median, 1)[0])
 
     @property
@@ -179,7 +184,7 @@ def draw_scale(result: Scaled, axes: Panel) -> None:
         ("Huber", result.huber, result.predicted_huber, PALETTE[2]),
     ):
         axes.band(f"{name} band", x, norms.min(axis=1), norms.max(axis=1), color=colour, alpha=0.2)
-        axes.line(name, x, np.median(norms, axis=1), color=colour, lw=4, label=f"measured: {name}")
+        axes.line(name, x, result.median(norms), color=colour, lw=4, label=f"measured: {name}")
         label = "theory: slopes 1 and 0" if name == "MSE" else "_"
         axes.line(f"{name} theory", x, predicted, color=THEORY, ls="--", label=label)
     if result.prediction is not None:

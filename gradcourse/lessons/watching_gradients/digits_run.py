@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gradcourse.tasks import digits
-from gradcourse.training import one_thread
+from gradcourse.training import Pace, one_thread
 
 __all__ = ["Array", "Batch", "Rows", "batches", "cross_entropy", "in_pieces", "log10"]
 
@@ -71,13 +70,13 @@ def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
 
 def in_pieces(go_on: Callable[[int], None], steps: int) -> Iterator[int]:
     """Call ``go_on`` with 1, 2, ... ``steps``, and yield the latest of these from time to time."""
-    started = time.perf_counter()
+    pace = Pace(PIECE)
     for done in range(1, steps + 1):
         with one_thread():
             go_on(done)
-        if done == steps or time.perf_counter() - started > PIECE:
+        if done == steps or pace.due():
             yield done
-            started = time.perf_counter()
+            pace.restart()
 
 
 def log10(values: Array) -> Array:
