@@ -15,6 +15,7 @@ import ipywidgets
 
 from gradcourse.live.canvas import Canvas, sentence_png
 from gradcourse.live.controls import make_controls, signature, words
+from gradcourse.live.home import Home
 from gradcourse.live.player import make_player
 from gradcourse.live.results import Results
 from gradcourse.live.running import ProgressBar, Run, can_run
@@ -153,6 +154,7 @@ class LiveFigure:
             raise ValueError(
                 f"measure's argument {taken[0]!r} is the name of an option of live; rename it"
             )
+        self._home = Home()
         self._draw = draw
         self._compare = compare
         self._clock = time.perf_counter
@@ -224,14 +226,18 @@ class LiveFigure:
             if name not in self._controls:
                 known = ", ".join(self._controls) or "none"
                 raise ValueError(f"no control {name!r}; the controls are {known}")
-        self._assign({name: self._controls[name].check(value) for name, value in settings.items()})
+        values = {name: self._controls[name].check(value) for name, value in settings.items()}
+        self._home.call(partial(self._set, values))
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        self._assign(values)
         self._gesture = (frozenset(), -ONE_GESTURE)
         self.canvas.forget_limits()
         self._update()
 
     def reset(self) -> None:
         """Return every control to where it started, and forget the ghost."""
-        self._return()
+        self._home.call(self._return)
 
     def _return(self, in_background: bool = False) -> None:
         if self._player is not None:
@@ -245,6 +251,9 @@ class LiveFigure:
 
     def stop(self) -> None:
         """End a generator that is still at work; the picture stays as it is."""
+        self._home.call(self._stop)
+
+    def _stop(self) -> None:
         if self._run is None:
             return
         self._end_run()
@@ -280,17 +289,19 @@ class LiveFigure:
             self._assigning -= 1
 
     def _on_change(self, change: Any) -> None:
-        if self._assigning:
-            return
         # ipywidgets holds this lock while it takes over a value that the page has sent.
         owners = (change["owner"], self._player)
         from_page = any(getattr(owner, "_property_lock", None) for owner in owners)
         try:
-            self._update(in_background=from_page)
+            self._home.call(partial(self._follow, from_page))
         except ValueError:
             # The reader has the sentence in the picture's place; a caller in Python has nothing.
             if not from_page:
                 raise
+
+    def _follow(self, from_page: bool) -> None:
+        if not self._assigning:
+            self._update(in_background=from_page)
 
     def _update(self, in_background: bool = False) -> None:
         self._end_run()
@@ -379,7 +390,8 @@ class LiveFigure:
                 description="Reset", tooltip="Return every control to where it started"
             )
             reset.layout.width = "5.5em"
-            reset.on_click(lambda _button: self._return(in_background=True))
+            back = partial(self._return, in_background=True)
+            reset.on_click(lambda _button: self._home.call(back))
             for control in self._controls.values():
                 if control.ours and control.ends is not None:
                     control.widget.layout.width = "26em"
