@@ -246,6 +246,7 @@ class Panel:
             va="center",
             fontsize=13,
             fontweight="bold",
+            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none", "alpha": 0.8},
         )
 
     def lines(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:

@@ -180,7 +180,7 @@ live(
     partial(lesson.measure_cliff, max_norm=max_norm, prediction=prediction),
     lesson.draw_cliff,
     panels=[["plane", "lengths"]],
-    size=(1000, 520),
+    size=(1000, 470),
     max_norm=log(0.01, 1000),
     learning_rate=(0.05, 1.0, 0.05),
     weight=(4.5, 6.0, 0.1),
