@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.browser import KERNEL_IDLE
+
 pytestmark = pytest.mark.browser
 
 LESSON = "01_vanishing_and_exploding.ipynb"
@@ -158,6 +160,8 @@ def test_every_figure_lives_and_the_whole_lesson_runs(open_lesson, lesson):
 def test_the_whole_picture_is_seen_and_nothing_jumps_in_any_window(open_lesson, page):
     open_lesson(LESSON)
     run_all(page)
+    live_figures(page)
+    page.wait_for_function(KERNEL_IDLE)
     figure = live_figures(page).first
     figure.scroll_into_view_if_needed()
     image, said = figure.locator("img.widget-image"), words(figure)
@@ -165,7 +169,7 @@ def test_the_whole_picture_is_seen_and_nothing_jumps_in_any_window(open_lesson, 
     figure.locator("[role=slider]").first.focus()
 
     def place():
-        # Within the figure: the page may still scroll while other cells run.
+        # Within the figure: the page itself may still scroll.
         one, whole = image.bounding_box(), figure.bounding_box()
         return one["x"] - whole["x"], one["y"] - whole["y"], one["width"], one["height"]
 
