@@ -85,7 +85,8 @@ def live(
     Returns
     -------
     LiveFigure
-        Displays itself as the last line of a notebook cell.
+        Displays itself as the last line of a notebook cell. Whichever thread a change comes from,
+        it measures and draws in the kernel's main thread, between two cells.
 
     Raises
     ------
