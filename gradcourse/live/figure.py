@@ -15,10 +15,10 @@ import ipywidgets
 
 from gradcourse.live.canvas import Canvas, sentence_png
 from gradcourse.live.controls import make_controls, signature, words
-from gradcourse.live.home import Home
+from gradcourse.live.home import Home, running_loop
 from gradcourse.live.player import make_player
 from gradcourse.live.results import Results
-from gradcourse.live.running import ProgressBar, Run, can_run
+from gradcourse.live.running import ProgressBar, Run
 
 __all__ = ["LiveFigure", "live"]
 
@@ -308,7 +308,9 @@ class LiveFigure:
         self._end_run()
         settings = self.settings
         known = self._results.known(settings)
-        goes_on = self._results.goes_on and in_background and not known and can_run()
+        # Only where an event loop, as a kernel's, can go on with other things.
+        loop = running_loop() is not None
+        goes_on = self._results.goes_on and in_background and not known and loop
         started = time.perf_counter()
         steps = self._results.steps(settings)
         try:

@@ -8,12 +8,20 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import TypeVar
 
-__all__ = ["Home"]
+__all__ = ["Home", "running_loop"]
 
 T = TypeVar("T")
 
 # How often a thread that waits looks whether the event loop still runs.
 LOOK = 0.5
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, as in a kernel, or None."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class Home:
@@ -25,13 +33,9 @@ class Home:
     """
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
         # Never another thread: the main one must not wait for one that waits for it.
-        if threading.current_thread() is threading.main_thread():
-            try:
-                self._loop = asyncio.get_running_loop()
-            except RuntimeError:
-                self._loop = None
+        at_home = threading.current_thread() is threading.main_thread()
+        self._loop = running_loop() if at_home else None
 
     def call(self, function: Callable[[], T]) -> T | None:
         """Call a function at home, between two cells, and return what it returns.

@@ -11,19 +11,10 @@ import ipywidgets
 
 from gradcourse.live.results import Steps
 
-__all__ = ["ProgressBar", "Run", "can_run"]
+__all__ = ["ProgressBar", "Run"]
 
 # Between two steps the kernel takes in what the page has sent: several turns of its event loop.
 BREATH = 0.005
-
-
-def can_run() -> bool:
-    """Return whether there is an event loop, as in a kernel, that can go on with other things."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class Run:

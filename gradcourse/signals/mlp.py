@@ -15,7 +15,7 @@ from gradcourse.checks import at_least, between
 from gradcourse.device import choose_device
 from gradcourse.signals.activations import value_and_slope
 from gradcourse.signals.passes import Passes, checked_inputs, passes
-from gradcourse.signals.weights import base_weights, measuring
+from gradcourse.signals.weights import base_weights, measuring, one_thread_is_best
 from gradcourse.signals.words import (
     Array,
     change,
@@ -200,7 +200,7 @@ def mlp_signal(
     bias_scale = between(0, 1e6, "bias_scale", bias_scale)
     where = choose_device(device)
     groups = []
-    with measuring(where.type == "cpu" and width <= 256):
+    with measuring(one_thread_is_best(where, width)):
         for first, count in _groups(seeds, len(inputs) * width * depth):
             weights = base_weights(inputs.shape[1], width, first_seed + first, count, where)
             groups.append(passes(batch, weights, phi, depth, weight_scale, bias_scale))

@@ -13,7 +13,13 @@ from gradcourse.checks import at_least, between
 from gradcourse.device import choose_device
 from gradcourse.signals.activations import ValueAndSlope, value_and_slope
 from gradcourse.signals.passes import LARGEST, LOG10_2, SMALLEST, checked_inputs, nothing_on
-from gradcourse.signals.weights import BaseWeights, base_weights, log10_of, measuring
+from gradcourse.signals.weights import (
+    BaseWeights,
+    base_weights,
+    log10_of,
+    measuring,
+    one_thread_is_best,
+)
 from gradcourse.signals.words import Array, median, quantile, slope_per_layer
 
 __all__ = ["NormalizedSignal", "normalized_signal"]
@@ -167,7 +173,7 @@ def normalized_signal(
     first_seed = at_least(0, "first_seed", first_seed)
     scale = between(1e-6, 1e6, "weight_scale", weight_scale)
     where = choose_device(device)
-    with measuring(where.type == "cpu" and width <= 256):
+    with measuring(one_thread_is_best(where, width)):
         weights = base_weights(inputs.shape[1], width, first_seed, seeds, where)
         gradient = _passes(batch.to(where, torch.float32), weights, norm, phi, depth, scale, after)
     return NormalizedSignal(norm, after, name, width, len(inputs), scale, gradient)

@@ -21,7 +21,13 @@ from gradcourse.signals.passes import (
     rescale_,
     start,
 )
-from gradcourse.signals.weights import BaseWeights, base_weights, log10_of, measuring
+from gradcourse.signals.weights import (
+    BaseWeights,
+    base_weights,
+    log10_of,
+    measuring,
+    one_thread_is_best,
+)
 from gradcourse.signals.words import Array
 
 __all__ = ["ResidualSignal", "residual_signal"]
@@ -110,7 +116,7 @@ def residual_signal(
         for one in np.atleast_1d(np.asarray(branch_scale, np.float64))
     ]
     where = choose_device(device)
-    with measuring(where.type == "cpu" and width <= 256):
+    with measuring(one_thread_is_best(where, width)):
         weights = base_weights(batch.shape[1], width, first_seed, seeds, where)
         run = _Run(weights, scales, skip)
         return run.measure(batch, blocks)

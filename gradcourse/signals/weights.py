@@ -12,13 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["CACHE_BYTES", "BaseWeights", "base_weights", "measuring", "random_generator"]
+__all__ = [
+    "CACHE_BYTES",
+    "BaseWeights",
+    "base_weights",
+    "measuring",
+    "one_thread_is_best",
+    "random_generator",
+]
 
 # Peak memory of one set of kept weights; two sets are kept. Depth 200 at width 64 with 8 seeds is
 # 27 MB. Layers beyond the limit are drawn again each time, with the same numbers.
 CACHE_BYTES = 200_000_000
 # The same for each piece of memory to work in.
 SCRATCH_BYTES = 30_000_000
+# Products of wider layers gain from a second thread.
+NARROW = 256
 
 _turn = threading.RLock()
 
@@ -99,6 +108,11 @@ def base_weights(
 ) -> BaseWeights:
     """Return the kept base weights of these sizes, or begin a new set in place of the oldest."""
     return BaseWeights(features, width, first_seed, seeds, device)
+
+
+def one_thread_is_best(device: torch.device, width: int) -> bool:
+    """Return whether layers are so narrow that a second thread would not help."""
+    return device.type == "cpu" and width <= NARROW
 
 
 @contextlib.contextmanager
