@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,10 @@ __all__ = [
     "ResidualMLP",
     "TransformerBlock",
     "activation_module",
+    "seeded",
 ]
+
+Made = TypeVar("Made")
 
 
 class Erf(nn.Module):
@@ -62,6 +66,23 @@ def activation_module(name: str) -> nn.Module:
     except (KeyError, TypeError):
         names = ", ".join(ACTIVATION_NAMES)
         raise ValueError(f"activation must be one of {names}, got {name!r}") from None
+
+
+def seeded(seed: int, make: Callable[[], Made]) -> Made:
+    """Return what ``make`` makes from a seed, and leave torch's own random numbers as they were.
+
+    For modules on the CPU: a module's first weights come from torch's global source.
+
+    Examples
+    --------
+    >>> make = lambda: nn.Linear(2, 1).weight.sum().item()
+    >>> seeded(3, make) == seeded(3, make)
+    True
+    """
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would reseed every GPU for good.
+        torch.default_generator.manual_seed(seed)
+        return make()
 
 
 class MLP(nn.Sequential):

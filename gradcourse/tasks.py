@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradcourse.checks import at_least
 
-__all__ = ["digits", "large_targets", "temporal_order"]
+__all__ = ["digits", "large_targets", "split_digits", "temporal_order"]
 
 
 def digits(batch: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -49,6 +49,36 @@ def digits(batch: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
     seed = at_least(0, "seed", seed)
     drawn = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels))[:batch])
     return inputs[drawn], labels[drawn]
+
+
+def split_digits(
+    training: int, seed: int = 0
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return digits to learn from and digits that are held out, all 1797 together.
+
+    Parameters
+    ----------
+    training
+        How many to learn from, 1 to 1796.
+    seed
+        Chooses which.
+
+    Returns
+    -------
+    training, held_out : tuple of (Tensor, Tensor)
+        Inputs and labels, as :func:`digits` returns them.
+
+    Examples
+    --------
+    >>> (inputs, _), (held_out, _) = split_digits(1500)
+    >>> len(inputs), len(held_out)
+    (1500, 297)
+    """
+    every = len(_all_digits()[1])
+    if not 1 <= training < every:
+        raise ValueError(f"training must be between 1 and {every - 1}, got {training}")
+    inputs, labels = digits(every, seed)
+    return (inputs[:training], labels[:training]), (inputs[training:], labels[training:])
 
 
 def large_targets(seed: int = 1) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gradcourse.initialization import mean_field_
-from gradcourse.models import ACTIVATION_NAMES, MLP, activation_module
+from gradcourse.models import ACTIVATION_NAMES, MLP, activation_module, seeded
 from gradcourse.theory import ACTIVATIONS
 
 
@@ -65,3 +65,28 @@ def test_mean_field_without_biases():
 def test_bad_input_is_answered_in_words(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_a_seed_makes_the_same_module_and_touches_nothing_else(monkeypatch):
+    def reseed_every_gpu(_seed):
+        raise AssertionError("the seeds of the GPUs are not ours to change")
+
+    torch.manual_seed(5)
+    expected = nn.Linear(3, 2).weight
+    torch.manual_seed(11)
+    following = torch.randn(4)
+
+    torch.manual_seed(11)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", reseed_every_gpu)
+    made = seeded(5, lambda: nn.Linear(3, 2))
+    assert torch.equal(made.weight, expected)
+    assert torch.equal(torch.randn(4), following)
+
+
+def test_what_fails_while_it_is_made_leaves_the_random_numbers_as_well():
+    torch.manual_seed(11)
+    following = torch.randn(4)
+    torch.manual_seed(11)
+    with pytest.raises(ZeroDivisionError):
+        seeded(5, lambda: torch.randn(1) / (1 // 0))
+    assert torch.equal(torch.randn(4), following)

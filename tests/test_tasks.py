@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from gradcourse.tasks import digits, large_targets
+from gradcourse.tasks import digits, large_targets, split_digits
 
 
 def test_all_digits_are_standardised():
@@ -49,6 +49,21 @@ def test_impossible_batches_are_refused(batch):
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
         digits(3, seed=-1)
+
+
+def test_no_digit_is_both_learned_from_and_held_out():
+    (inputs, labels), (held_out, held_labels) = split_digits(1500, seed=2)
+    assert (len(inputs), len(held_out)) == (1500, 297)
+    together = torch.cat([inputs, held_out]), torch.cat([labels, held_labels])
+    assert all(torch.equal(one, same) for one, same in zip(together, digits(1797, 2), strict=True))
+    assert not torch.equal(split_digits(1500, seed=3)[0][0], inputs)
+    assert torch.equal(split_digits(1400, seed=2)[0][1], labels[:1400])
+
+
+@pytest.mark.parametrize("training", [0, 1797])
+def test_a_split_without_digits_on_both_sides_is_refused(training):
+    with pytest.raises(ValueError, match=f"training must be between 1 and 1796, got {training}"):
+        split_digits(training)
 
 
 def test_large_targets_are_linear_but_for_their_noise():

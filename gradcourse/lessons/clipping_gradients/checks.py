@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from gradcourse.exercises import Verdict, check_number
 from gradcourse.lessons.clipping_gradients.rnn import SmallRNN, TrainStep
+from gradcourse.models import seeded
 from gradcourse.tasks import temporal_order
 
 __all__ = ["check_cap", "check_train_step"]
@@ -79,9 +80,7 @@ class _NoNumberError(Exception):
 
 def _trace(function: TrainStep) -> Trace:
     """Return the norms and the last weights of a few steps on the check's network."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = SmallRNN(hidden=8)
+    model = seeded(0, lambda: SmallRNN(hidden=8))
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     symbols, labels = temporal_order(STEPS * 10, 20, seed=7)
     norms = []

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from gradcourse.checks import at_least
+from gradcourse.models import seeded
 from gradcourse.tasks import temporal_order
 from gradcourse.training import one_thread
 
@@ -86,9 +87,7 @@ def train_rnn(train_step: TrainStep, max_norm: float, seed: int = 0) -> Training
         Draws weights and data.
     """
     at_least(0, "seed", seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = SmallRNN()
+    model = seeded(seed, SmallRNN)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     symbols, labels = temporal_order(BATCHES * BATCH, LENGTH, seed)
     batches = list(zip(torch.split(symbols, BATCH), torch.split(labels, BATCH), strict=True))

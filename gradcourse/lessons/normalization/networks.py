@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gradcourse.tasks import digits
+from gradcourse.tasks import split_digits
 from gradcourse.training import one_thread
 
 __all__ = ["NORMS", "Data", "Stack", "data", "run"]
@@ -34,10 +34,8 @@ class Data:
 @lru_cache(maxsize=8)
 def data(seed: int = 0) -> Data:
     """Return 1500 digits to train with and 297 to test with."""
-    inputs, labels = digits()
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))
-    kept, rest = order[:TRAINING], order[TRAINING:]
-    return Data(inputs[kept], labels[kept], inputs[rest], labels[rest])
+    training, held_out = split_digits(TRAINING, seed)
+    return Data(*training, *held_out)
 
 
 def run(

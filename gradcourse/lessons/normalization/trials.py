@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from gradcourse.checks import at_least
 from gradcourse.lessons.normalization.networks import Stack, data, run
+from gradcourse.models import seeded
 from gradcourse.training import one_thread
 
 __all__ = ["loss_after", "modes_disagree", "same_neighbours"]
@@ -74,11 +75,7 @@ def modes_disagree(batch: int, steps: int = 200, first_seed: int = 0) -> float:
     batch = at_least(2, "batch", batch)
     digits = data(first_seed)
     order = np.random.default_rng(first_seed)
-    # torch's own initialisation draws from the global generator, which is given back as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(first_seed)
-        layers = [(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()) for _ in range(3)]
-        net = nn.Sequential(*[module for layer in layers for module in layer], nn.Linear(64, 10))
+    net = seeded(first_seed, _with_batch_norm)
     sgd = torch.optim.SGD(net.parameters(), lr=0.1)
     for _ in range(steps):
         chosen = torch.from_numpy(order.integers(len(digits.labels), size=batch))
@@ -109,3 +106,8 @@ def same_neighbours(norm: str, depth: int, first_seed: int = 0) -> float:
     distances = torch.cdist(hidden, hidden).fill_diagonal_(math.inf)
     same = digits.test_labels[distances.argmin(1)] == digits.test_labels
     return float(same.float().mean())
+
+
+def _with_batch_norm() -> nn.Sequential:
+    layers = [(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()) for _ in range(3)]
+    return nn.Sequential(*[module for layer in layers for module in layer], nn.Linear(64, 10))

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gradcourse.initialization import initialize
-from gradcourse.lessons.residual_connections.training import accuracy_of, split, train_step
-from gradcourse.models import TransformerBlock
+from gradcourse.lessons.residual_connections.training import TRAINING, accuracy_of, train_step
+from gradcourse.models import TransformerBlock, seeded
+from gradcourse.tasks import split_digits
 from gradcourse.training import Ensemble
 
 __all__ = ["RECIPES", "RowTransformer", "train_transformers"]
@@ -83,16 +84,15 @@ def train_transformers(recipe: str, seeds: int = 2, first_seed: int = 0) -> Arra
         raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
     options = dict(RECIPES[recipe])
     scheme = options.pop("scheme", "xavier_normal")
-    networks = []
-    for seed in range(first_seed, first_seed + seeds):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = RowTransformer(BLOCKS, **options)
-            initialize(network.blocks, scheme)
-        networks.append(network)
-    ensemble = Ensemble(networks)
+
+    def make() -> RowTransformer:
+        network = RowTransformer(BLOCKS, **options)
+        initialize(network.blocks, scheme)
+        return network
+
+    ensemble = Ensemble(seeded(seed, make) for seed in range(first_seed, first_seed + seeds))
     optimizer = torch.optim.Adam(ensemble.parameters(), lr=RATE)
-    (inputs, labels), held_out = split(first_seed)
+    (inputs, labels), held_out = split_digits(TRAINING, first_seed)
     generator = torch.Generator().manual_seed(first_seed)
     for _ in range(STEPS):
         drawn = torch.randint(len(labels), (BATCH,), generator=generator)

@@ -18,24 +18,25 @@ from gradcourse.checks import at_least, more_than_zero
 from gradcourse.exercises import as_prediction
 from gradcourse.initialization import ReZero, fixup_, mean_field_
 from gradcourse.live import MEASURED, THEORY, Panel
-from gradcourse.models import ResidualMLP
-from gradcourse.tasks import digits
+from gradcourse.models import ResidualMLP, seeded
+from gradcourse.tasks import split_digits
 from gradcourse.training import Ensemble, one_thread
 
 __all__ = [
     "NETWORKS",
+    "TRAINING",
     "Training",
     "accuracy_of",
     "delete_blocks",
     "draw_training",
     "make",
     "measure_training",
-    "split",
     "train_step",
 ]
 
 Array = NDArray[Any]
 NETWORKS = ("plain", "skip", "skip / sqrt(L)", "ReZero", "Fixup")
+TRAINING = 1400
 WIDTH, BATCH, STEPS, EVERY = 32, 64, 60, 10
 MOMENTUM = 0.9
 LEARNED = 0.7
@@ -120,9 +121,9 @@ def make(network: str, blocks: int, seed: int) -> nn.Module:
         raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {network!r}")
     generator = torch.Generator().manual_seed(seed)
     scale = 1 / math.sqrt(blocks) if network == "skip / sqrt(L)" else 1.0
-    # What torch draws while it makes a module is replaced, and must not move its global source.
-    with torch.random.fork_rng(devices=[]):
-        net = ResidualMLP(64, WIDTH, blocks, 10, scale, network != "plain", bias=False)
+    net = seeded(
+        seed, lambda: ResidualMLP(64, WIDTH, blocks, 10, scale, network != "plain", bias=False)
+    )
     mean_field_(net, 1.0, generator=generator)
     branches = [block.get_submodule("branch") for block in net.blocks]
     for branch in branches:
@@ -177,7 +178,7 @@ def delete_blocks(
     """
     for ensemble, _ in _train(network, blocks, learning_rate, seeds, first_seed):
         trained = ensemble
-    _, held_out = split(first_seed)
+    _, held_out = split_digits(TRAINING, first_seed)
     place = trained.stacked.get_submodule("blocks")
     intact, without = accuracy_of(trained, *held_out), []
     for number in range(blocks):
@@ -223,7 +224,7 @@ def _train(
     blocks = at_least(1, "blocks", blocks)
     rate = more_than_zero("learning_rate", learning_rate)
     seeds, first_seed = at_least(1, "seeds", seeds), at_least(0, "first_seed", first_seed)
-    (inputs, labels), held_out = split(first_seed)
+    (inputs, labels), held_out = split_digits(TRAINING, first_seed)
     ensemble = Ensemble([make(network, blocks, first_seed + seed) for seed in range(seeds)])
     optimizer = torch.optim.SGD(ensemble.parameters(), lr=rate, momentum=MOMENTUM)
     generator = torch.Generator().manual_seed(first_seed)
@@ -265,12 +266,6 @@ def accuracy_of(ensemble: Ensemble, inputs: Tensor, labels: Tensor) -> Array:
     # Of NaN, argmax would make a digit.
     right = (outputs.argmax(-1) == labels) & outputs.isfinite().all(-1)
     return np.asarray(right.double().mean(dim=1))
-
-
-def split(first_seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Return digits to learn from, and digits that are held out."""
-    inputs, labels = digits(1797, first_seed)
-    return (inputs[:1400], labels[:1400]), (inputs[1400:], labels[1400:])
 
 
 def _list(values: Array) -> str:

@@ -17,7 +17,7 @@ from gradcourse.checks import at_least
 from gradcourse.exercises import as_prediction
 from gradcourse.initialization import initialize
 from gradcourse.live import MEASURED, THEORY, Panel
-from gradcourse.models import TransformerBlock
+from gradcourse.models import TransformerBlock, seeded
 from gradcourse.training import Ensemble, one_thread
 
 __all__ = ["Transformer", "draw_transformer", "last_block_gradients", "measure_transformer"]
@@ -206,9 +206,8 @@ def draw_transformer(result: Transformer, axes: dict[str, Panel]) -> None:
 
 
 def _block(norm: str, generator: torch.Generator) -> TransformerBlock:
-    # What torch draws while it makes a module is replaced, and must not move its global source.
-    with torch.random.fork_rng(devices=[]):
-        block = TransformerBlock(WIDTH, HEADS, norm, activation="relu")
+    # The seed does not matter: what it draws is replaced.
+    block = seeded(0, lambda: TransformerBlock(WIDTH, HEADS, norm, activation="relu"))
     initialize(block, "xavier_normal", generator=generator)
     return block
 

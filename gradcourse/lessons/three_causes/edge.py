@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from gradcourse import theory
 from gradcourse.checks import at_least, more_than_zero
 from gradcourse.exercises import as_prediction
-from gradcourse.lessons.three_causes.recipes import YIELD_EVERY, seeded
+from gradcourse.lessons.three_causes.recipes import YIELD_EVERY
 from gradcourse.live import MEASURED, THEORY, Panel
-from gradcourse.models import MLP
+from gradcourse.models import MLP, seeded
 from gradcourse.signals import sharpness
 from gradcourse.tasks import digits
 from gradcourse.training import Ensemble, Pace, one_thread

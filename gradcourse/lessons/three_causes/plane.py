@@ -16,8 +16,9 @@ from torch import nn
 from gradcourse import theory
 from gradcourse.checks import at_least
 from gradcourse.exercises import as_prediction
-from gradcourse.lessons.three_causes.recipes import UNITS, YIELD_EVERY, seeded, white_regression
+from gradcourse.lessons.three_causes.recipes import UNITS, YIELD_EVERY, white_regression
 from gradcourse.live import PALETTE, THEORY, Panel
+from gradcourse.models import seeded
 from gradcourse.training import Ensemble, Pace, one_thread
 
 __all__ = ["MODELS", "Plane", "draw_plane", "measure_plane"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gradcourse.checks import at_least, at_least_zero, more_than_zero
 from gradcourse.live import Panel
-from gradcourse.models import MLP
+from gradcourse.models import MLP, seeded
 from gradcourse.signals import sharpness
 from gradcourse.tasks import large_targets
 from gradcourse.training import Ensemble
@@ -28,7 +28,6 @@ __all__ = [
     "YIELD_EVERY",
     "Recipe",
     "Trainer",
-    "seeded",
     "step_axis",
     "times",
     "white_regression",
@@ -215,13 +214,6 @@ def step_axis(panel: Panel, steps: int) -> None:
         xticks=list(ticks),
         xticklabels=[f"{10**tick}" for tick in ticks],
     )
-
-
-def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
-    """Return what ``make`` makes from a seed, and leave torch's own random numbers alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()
 
 
 def times(steps: int, count: int = 40) -> list[int]:

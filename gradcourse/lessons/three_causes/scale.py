@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from gradcourse import theory
 from gradcourse.checks import more_than_zero
 from gradcourse.exercises import as_prediction
-from gradcourse.lessons.three_causes.recipes import UNITS, seeded, white_regression
+from gradcourse.lessons.three_causes.recipes import UNITS, white_regression
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel
-from gradcourse.models import MLP
+from gradcourse.models import MLP, seeded
 from gradcourse.training import Ensemble, one_thread
 
 __all__ = ["MODELS", "Scaled", "draw_scale", "measure_scale"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gradcourse.diagnosis import FirstNonFinite, find_nonfinite
 from gradcourse.lessons.watching_gradients.digits_run import Batch
-from gradcourse.models import MLP
+from gradcourse.models import MLP, seeded
 
 __all__ = ["FAULTS", "Fault", "ScaledClassifier", "where_born"]
 
@@ -34,9 +34,7 @@ class ScaledClassifier(nn.Module):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(seed)
-            self.body = MLP(64, 64, 2, out_features=10, activation="relu")
+        self.body = seeded(seed, lambda: MLP(64, 64, 2, out_features=10, activation="relu"))
         self.variance = nn.Parameter(torch.ones(10))
 
     def forward(self, inputs: Tensor) -> Tensor:
