@@ -1,9 +1,6 @@
-"""The networks under study, as plain modules."""
+"""Networks of layers one after the other: plain, and with residual blocks."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +12,8 @@ __all__ = [
     "MLP",
     "ResidualBlock",
     "ResidualMLP",
-    "TransformerBlock",
     "activation_module",
-    "seeded",
 ]
-
-Made = TypeVar("Made")
 
 
 class Erf(nn.Module):
@@ -66,23 +59,6 @@ def activation_module(name: str) -> nn.Module:
     except (KeyError, TypeError):
         names = ", ".join(ACTIVATION_NAMES)
         raise ValueError(f"activation must be one of {names}, got {name!r}") from None
-
-
-def seeded(seed: int, make: Callable[[], Made]) -> Made:
-    """Return what ``make`` makes from a seed, and leave torch's own random numbers as they were.
-
-    For modules on the CPU: a module's first weights come from torch's global source.
-
-    Examples
-    --------
-    >>> make = lambda: nn.Linear(2, 1).weight.sum().item()
-    >>> seeded(3, make) == seeded(3, make)
-    True
-    """
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would reseed every GPU for good.
-        torch.default_generator.manual_seed(seed)
-        return make()
 
 
 class MLP(nn.Sequential):
@@ -232,68 +208,3 @@ class ResidualMLP(nn.Module):
         """Run all layers."""
         outputs: Tensor = self.last(self.blocks(self.first(inputs)))
         return outputs
-
-
-class TransformerBlock(nn.Module):
-    """Self-attention and a feed-forward layer, each added to its input, with norms and skips.
-
-    Parameters
-    ----------
-    width
-        Numbers of a token.
-    heads
-        Attention heads; they divide the width.
-    norm
-        ``"pre"``: ``x + branch(norm(x))``, ``"post"``: ``norm(x + branch(x))``, or ``"none"``.
-    skip
-        False leaves out ``x +``.
-    activation
-        Of the feed-forward layer; a name from ``ACTIVATION_NAMES``.
-
-    Shape
-    -----
-    inputs and outputs ``(batch, tokens, width)``.
-
-    Examples
-    --------
-    >>> TransformerBlock(8, heads=2)(torch.zeros(5, 3, 8)).shape
-    torch.Size([5, 3, 8])
-    """
-
-    def __init__(
-        self,
-        width: int,
-        heads: int = 1,
-        norm: str = "pre",
-        skip: bool = True,
-        activation: str = "gelu",
-    ) -> None:
-        super().__init__()
-        if norm not in ("pre", "post", "none"):
-            raise ValueError(f"norm must be one of pre, post, none, got {norm!r}")
-        width, heads = at_least(1, "width", width), at_least(1, "heads", heads)
-        if width % heads:
-            raise ValueError(f"heads must divide the width {width}, got {heads}")
-        self.norm, self.skip = norm, skip
-        norms = (nn.Identity() if norm == "none" else nn.LayerNorm(width) for _ in range(2))
-        self.norm1, self.norm2 = norms
-        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(width, 4 * width), activation_module(activation), nn.Linear(4 * width, width)
-        )
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Run attention, then the feed-forward layer."""
-        middle = self._around(self.norm1, self._attend, inputs)
-        return self._around(self.norm2, self.feed_forward, middle)
-
-    def _attend(self, x: Tensor) -> Tensor:
-        # Without weights torch takes a fused kernel, which has no rule for torch.func.vmap.
-        attended: Tensor = self.attention(x, x, x, need_weights=True)[0]
-        return attended
-
-    def _around(self, norm: nn.Module, branch: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        change = branch(norm(x) if self.norm == "pre" else x)
-        total = x + change if self.skip else change
-        result: Tensor = norm(total) if self.norm == "post" else total
-        return result
