@@ -56,7 +56,7 @@ def _dispatch(asked: argparse.Namespace) -> int:
     if asked.command == "claims":
         from gradcourse.cli.ledger import check_claims
 
-        return check_claims(asked.lessons, seeds=asked.seeds)
+        return check_claims(asked.lessons, seeds=asked.seeds, jobs=asked.jobs)
     from gradcourse.cli.info import info
 
     return info()
@@ -128,6 +128,14 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="N",
         help="repeat each lesson with seed=1 to N and count how often each claim is true",
+    )
+    claims.add_argument(
+        "-j",
+        "--jobs",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="run N lessons at the same time (default: 1)",
     )
 
     commands.add_parser("info", help="print versions, the device and why it was chosen, memory")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from gradcourse.claims import LEDGER_VARIABLE, Claim, read_ledger
@@ -60,7 +63,7 @@ class Entry:
         return verdict, first.sentence, measured, first.expected, first.source
 
 
-def check_claims(words: Sequence[str], *, seeds: int = 0) -> int:
+def check_claims(words: Sequence[str], *, seeds: int = 0, jobs: int = 1) -> int:
     """Run lessons in a temporary folder and print the ledger of their claims.
 
     Parameters
@@ -69,6 +72,8 @@ def check_claims(words: Sequence[str], *, seeds: int = 0) -> int:
         The lessons, as :func:`gradcourse.cli.course.pick_lessons` reads them.
     seeds
         How many further runs each lesson gets, with ``seed=1`` and so on.
+    jobs
+        How many lessons run at the same time.
 
     Returns
     -------
@@ -76,11 +81,11 @@ def check_claims(words: Sequence[str], *, seeds: int = 0) -> int:
         1 if a claim is false in any run or a lesson fails, else 0.
     """
     lessons = pick_lessons(words, find_course())
+    further = [seeds if seeds and "seed" in parameters_of(lesson) else 0 for lesson in lessons]
     total, false, failed = 0, 0, []
-    for lesson in lessons:
-        seeded = seeds if not seeds or "seed" in parameters_of(lesson) else 0
+    measured = _measure_all(lessons, further, min(jobs, len(lessons)))
+    for lesson, seeded, (entries, problems) in zip(lessons, further, measured, strict=True):
         runs = 1 + seeded
-        entries, problems = _measure(lesson, seeded)
         print(f"\n{lesson.stem}" + (f", {runs} runs" if seeds and seeded else ""))
         if seeds and not seeded:
             print("  (has no parameter named seed: one run)")
@@ -129,12 +134,27 @@ def table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def _measure(lesson: Path, seeds: int) -> tuple[list[Entry], list[Problem]]:
+def _measure_all(
+    lessons: Sequence[Path], seeds: Sequence[int], jobs: int
+) -> Iterator[tuple[list[Entry], list[Problem]]]:
+    """Yield each lesson's ledger in the order of the lessons, as soon as it is complete."""
+    if jobs == 1:
+        yield from map(_measure, lessons, seeds)
+        return
+    # Processes, because a lesson's folder and its ledger are set for a whole process.
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield from pool.map(partial(_measure, progress=False), lessons, seeds)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _measure(lesson: Path, seeds: int, progress: bool = True) -> tuple[list[Entry], list[Problem]]:
     entries: dict[tuple[str, int], Entry] = {}
     for seed in range(seeds + 1):
         label = f"{lesson.stem} with seed={seed}" if seed else lesson.stem
         print(f"Running {label}", file=sys.stderr)
-        claims, problems = _run_once(lesson, {"seed": seed} if seed else {})
+        claims, problems = _run_once(lesson, {"seed": seed} if seed else {}, progress)
         repeats: dict[str, int] = {}
         for claim in claims:
             # A sentence made twice in one lesson is two entries: match them by their order.
@@ -146,10 +166,12 @@ def _measure(lesson: Path, seeds: int) -> tuple[list[Entry], list[Problem]]:
     return list(entries.values()), []
 
 
-def _run_once(lesson: Path, parameters: dict[str, int]) -> tuple[list[Claim], list[Problem]]:
+def _run_once(
+    lesson: Path, parameters: dict[str, int], progress: bool
+) -> tuple[list[Claim], list[Problem]]:
     with tempfile.TemporaryDirectory(prefix="gradcourse-claims-") as folder, _inside(Path(folder)):
         ledger = Path(folder) / "ledger.jsonl"
-        problems = execute(lesson, Path(folder) / lesson.name, parameters)
+        problems = execute(lesson, Path(folder) / lesson.name, parameters, progress=progress)
         return (read_ledger(ledger) if ledger.exists() else []), problems
 
 

@@ -56,6 +56,20 @@ def test_a_lesson_that_fails_is_named_and_its_claims_still_printed(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_lessons_that_run_at_the_same_time_give_the_same_ledger_in_the_same_order(
+    course: Course, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    course(_01_a=["import time\ntime.sleep(1)", *CLAIMING], _02_b=CLAIMING, _03_c=["1 / 0"])
+    before = sorted(tmp_path.iterdir())
+    said = []
+    for jobs in "1", "2":
+        assert main(["claims", "--seeds", "2", "--jobs", jobs]) == 1
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert said[0].index("01_a") < said[0].index("02_b") < said[0].index("03_c")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_table_folds_long_cells_to_the_width() -> None:
     rows = [("", "claim"), ("true", "word " * 40), ("FALSE", "short")]
     lines = table(rows, 80).splitlines()
