@@ -21,6 +21,12 @@ Verdict = Literal["healthy", "vanishing", "exploding", "dead", "saturated", "non
 DECADES = 3.0
 # Where a gradient lost or won this much on its way back, trouble is said to begin.
 BEGINS = 1.0
+# A norm that no loss of ordinary size has: a step that suits it does not move a weight of size 1.
+ENDLESS = 1e8
+# A norm below is what rounding leaves of a run that has converged, and no spike.
+ROUNDING = 1e-6
+# What clipping leaves of a gradient, on nearly every step, before a verdict mentions it.
+LEFT, ALWAYS = 0.01, 0.9
 # Of an activation's units. Half of them prove nothing: depth makes the inputs of a ReLU network
 # parallel, so that a unit is on for all of a batch or for none (Cho & Saul 2009).
 DEAD = 0.8
@@ -41,7 +47,7 @@ class Advice(NamedTuple):
     lesson: str
 
     def __str__(self) -> str:
-        return self.text
+        return f"{self.text} (lesson {self.lesson})"
 
 
 ADVICE: dict[Verdict, tuple[Advice, ...]] = {
@@ -130,7 +136,8 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
     than half of them), *exploding* (the gradient grows a thousandfold from the last layer to the
     first), *dead* (more than four in five units of an activation), *saturated* (more than half of
     its values), *exploding* (the norm of a step is a thousand times the median of the steps before
-    it), *vanishing* (a thousandfold fall from the last layer to the first), *healthy*.
+    it, or the median itself above 1e8), *vanishing* (a thousandfold fall from the last layer to the
+    first), *healthy*.
 
     Parameters
     ----------
@@ -180,6 +187,10 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
         norm, step = history.norm[~bad][place], history.steps[~bad][place]
         reason = f"the norm reaches {norm:.2g} at step {step}, after a median of {before:.2g}"
         return verdict("exploding", reason, _loudest(history))
+    typical = float(np.median(history.norm[~bad])) if not bad.all() else 0.0
+    if typical > ENDLESS:
+        reason = f"the norm is {typical:.2g} (median)"
+        return verdict("exploding", reason, _loudest(history))
     if len(levels) > 1 and levels[0] - levels[-1] <= -DECADES:
         begins = _first(paths, levels - levels[-1] <= -BEGINS)
         if levels[0] > math.log10(FLOOR):
@@ -189,6 +200,7 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
     if not history.norm[~bad].any():
         return verdict("vanishing", "every gradient is exactly zero", paths[-1] if paths else "")
     reason = _across(profile, quantity, "keeps")
+    reason += _left_by_clipping(history)
     if not history.layers:
         reason += "; the layers themselves were not watched"
     return verdict("healthy", reason, "")
@@ -207,9 +219,19 @@ def _spike(norms: Floats) -> tuple[int, float] | None:
     """
     for place in range(1, len(norms)):
         before = float(np.median(norms[:place]))
-        if norms[place] > 10**DECADES * before > 0:
+        if norms[place] > max(10**DECADES * before, ROUNDING) and before > 0:
             return place, before
     return None
+
+
+def _left_by_clipping(history: History) -> str:
+    # No verdict: Adam does not care, and of an exploding gradient little should be left.
+    if history.clipped.mean() < ALWAYS:
+        return ""
+    left = float(np.median(history.max_norm[history.clipped] / history.norm[history.clipped]))
+    if left > LEFT:
+        return ""
+    return f"; clipping leaves {left:.1g} of it: plain gradient descent is that much slower"
 
 
 def _profile(history: History) -> tuple[dict[str, float], str]:

@@ -142,6 +142,36 @@ def test_a_norm_of_a_thousand_times_its_median_is_an_explosion(spike: float, ver
         assert found.reason == "the norm reaches 1e+03 at step 3, after a median of 1"
 
 
+def test_a_spike_of_what_rounding_leaves_is_none() -> None:
+    for size, verdict in ((0.9e-6, "healthy"), (1.1e-6, "exploding")):
+        norm = np.array([1, 1, 1, 1, 2e3]) * size / 2e3
+        assert verdict_on(history(norm=norm)).verdict == verdict
+
+
+def test_a_norm_that_is_endless_all_the_time_is_an_explosion() -> None:
+    """As in a recurrent layer, whose steps in time the monitor does not see."""
+    sick = verdict_on(history(norm=np.full(5, 1.1e8), parameters={"rnn.weight": np.full(5, 1e8)}))
+    assert (sick.verdict, sick.layer) == ("exploding", "rnn")
+    assert sick.reason == "the norm is 1.1e+08 (median)"
+    assert verdict_on(history(norm=np.full(5, 0.9e8))).verdict == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("limit", "steps", "said"),
+    [(0.009, 5, True), (0.011, 5, False), (0.009, 4, False)],
+    ids=["a hundredth on all steps", "more is left", "not on every step"],
+)
+def test_a_healthy_gradient_of_which_clipping_leaves_little_is_said(
+    limit: float, steps: int, said: bool
+) -> None:
+    clipped = np.arange(5) < steps
+    max_norm = np.where(clipped, limit, math.inf)
+    found = verdict_on(history(max_norm=max_norm, clipped=clipped, norm=np.where(clipped, 1.0, 0)))
+    assert found.verdict == "healthy"
+    assert ("; clipping leaves 0.009 of it: " in found.reason) == said
+    assert ("clipping" in found.reason) == said
+
+
 def test_a_frozen_parameter_is_not_where_a_spike_began() -> None:
     norm = np.array([1, 1, 1, 5000, 1])
     parameters = {"a.weight": np.full(5, math.nan), "b.weight": norm}
