@@ -10,7 +10,17 @@ from torch import Tensor
 
 from gradcourse.checks import at_least
 
-__all__ = ["digits", "large_targets", "split_digits", "temporal_order"]
+__all__ = [
+    "ALPHABET",
+    "digits",
+    "large_targets",
+    "python_text",
+    "split_digits",
+    "temporal_order",
+]
+
+# What :func:`python_text` is written in: a line's end and the printable characters of ASCII.
+ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
 
 
 def digits(batch: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -158,6 +168,48 @@ def temporal_order(batch: int, length: int = 20, seed: int = 0) -> tuple[Tensor,
         ends = begin * length // 10, end * length // 10
         symbols[rows, source.integers(*ends, batch, endpoint=True)] = marks
     return torch.from_numpy(symbols), torch.from_numpy(2 * first + second)
+
+
+def python_text() -> Tensor:
+    """Return the documentation of the Python language as places in :data:`ALPHABET`.
+
+    The text that ``help()`` shows on keywords and topics (``pydoc_data.topics``), which comes with
+    Python under the licence of the Python Software Foundation: the topics in alphabetical order, a
+    blank line between them. The few characters beyond ASCII become ``?``. Its length and words
+    depend on the version of Python: 460 to 510 thousand characters from 3.11 to 3.13.
+
+    Returns
+    -------
+    Tensor of shape (characters,)
+        int64, 0 to 95.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If this Python was installed without the text.
+
+    Examples
+    --------
+    >>> text = python_text()
+    >>> len(text) > 400_000, len(ALPHABET)
+    (True, 96)
+    """
+    return _python_text().clone()
+
+
+@functools.cache
+def _python_text() -> Tensor:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise ModuleNotFoundError(
+            "this Python was installed without its documentation text (pydoc_data.topics): "
+            "install the full standard library, or use a Python from python.org or conda"
+        ) from None
+    text = "\n\n".join(topics[name] for name in sorted(topics))
+    codes = np.frombuffer(text.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64)
+    # Whatever else a future version may hold, such as a tab, is a blank.
+    return torch.from_numpy(np.where(codes == 10, 0, np.where(codes < 32, 1, codes - 31)))
 
 
 @functools.cache

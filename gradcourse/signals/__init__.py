@@ -10,6 +10,7 @@ from gradcourse.signals.normalized import NormalizedSignal, normalized_signal
 from gradcourse.signals.phase import PhaseDiagram, phase_diagram
 from gradcourse.signals.products import ProductSignal, product_exponents, product_signal
 from gradcourse.signals.residual import ResidualSignal, residual_signal
+from gradcourse.signals.saved import SavedTensors
 from gradcourse.signals.sharpness import sharpness
 from gradcourse.signals.weights import CACHE_BYTES
 
@@ -20,6 +21,7 @@ __all__ = [
     "PhaseDiagram",
     "ProductSignal",
     "ResidualSignal",
+    "SavedTensors",
     "mlp_signal",
     "normalized_signal",
     "phase_diagram",

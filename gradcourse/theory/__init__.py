@@ -51,6 +51,12 @@ from gradcourse.theory.stability import (
     two_layer_norm,
     two_layer_sharpness,
 )
+from gradcourse.theory.truncation import (
+    kept_pairs,
+    mean_truncated_share,
+    truncated_share,
+    truncation_horizon,
+)
 from gradcourse.theory.updates import sgd_update_ratio
 from gradcourse.theory.wide import jacobian_spread, relu_log_gain
 
@@ -78,6 +84,7 @@ __all__ = [
     "huber_gradient",
     "huber_location",
     "jacobian_spread",
+    "kept_pairs",
     "largest_stable_learning_rate",
     "length_fixed_point",
     "length_map",
@@ -86,6 +93,7 @@ __all__ = [
     "lognormal_clip_rate",
     "lyapunov_exponents",
     "mean_field_profile",
+    "mean_truncated_share",
     "norm_chi",
     "overflow_depth",
     "pre_norm_stream",
@@ -95,6 +103,8 @@ __all__ = [
     "relu_log_gain",
     "sgd_update_ratio",
     "surviving_share",
+    "truncated_share",
+    "truncation_horizon",
     "two_layer_norm",
     "two_layer_sharpness",
     "underflow_depth",
