@@ -15,6 +15,7 @@ __all__ = [
     "digits",
     "large_targets",
     "python_text",
+    "reversal",
     "split_digits",
     "temporal_order",
 ]
@@ -123,6 +124,38 @@ def large_targets(seed: int = 1) -> tuple[Tensor, Tensor]:
         n_samples=1000, n_features=20, noise=0.1, random_state=at_least(0, "seed", seed)
     )
     return torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(targets.astype(np.float32))
+
+
+def reversal(batch: int, length: int = 6, symbols: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return random sequences of symbols, and the same sequences backwards.
+
+    Each place must learn at which other place to look, so a model that cannot send information
+    from place to place cannot solve it.
+
+    Parameters
+    ----------
+    batch
+        Number of sequences.
+    length, symbols
+        Symbols in a sequence, and how many there are to choose from; both 1 or more.
+    seed
+        Chooses the sequences.
+
+    Returns
+    -------
+    inputs, targets : Tensor of shape (batch, length)
+        int64, 0 to ``symbols - 1``.
+
+    Examples
+    --------
+    >>> inputs, targets = reversal(batch=1, length=4)
+    >>> inputs.flip(1).equal(targets)
+    True
+    """
+    shape = at_least(1, "batch", batch), at_least(1, "length", length)
+    source = np.random.default_rng(at_least(0, "seed", seed))
+    inputs = torch.from_numpy(source.integers(0, at_least(1, "symbols", symbols), shape))
+    return inputs, inputs.flip(1)
 
 
 def temporal_order(batch: int, length: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,8 @@ the gradient, so that its norm changes by ``sqrt(chi)``.
 # named so, and a lesson's first picture does not wait for parts that it does not use.
 
 from gradcourse.theory.activations import ACTIVATIONS, Activation, activation
+from gradcourse.theory.adam import adam_noise_update, adam_spike_update
+from gradcourse.theory.attention import attention_slope, letters_only
 from gradcourse.theory.chains import (
     chain_fixed_point,
     lyapunov_exponents,
@@ -44,6 +46,7 @@ from gradcourse.theory.residual import (
     relu_branch_gain,
     relu_cosine,
 )
+from gradcourse.theory.schedules import warmup_cosine_factor
 from gradcourse.theory.stability import (
     heavy_ball_iterates,
     heavy_ball_rate,
@@ -66,6 +69,9 @@ __all__ = [
     "Activation",
     "MeanField",
     "activation",
+    "adam_noise_update",
+    "adam_spike_update",
+    "attention_slope",
     "batch_norm_chi",
     "best_difference_step",
     "chain_fixed_point",
@@ -88,6 +94,7 @@ __all__ = [
     "largest_stable_learning_rate",
     "length_fixed_point",
     "length_map",
+    "letters_only",
     "log10_product_band",
     "log10_residual_norm",
     "lognormal_clip_rate",
@@ -111,5 +118,6 @@ __all__ = [
     "uniform_log_moments",
     "value_clip_cosine",
     "value_clip_length",
+    "warmup_cosine_factor",
     "weight_variance_of",
 ]
