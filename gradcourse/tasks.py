@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcourse.checks import at_least
+from gradcourse.checks import at_least, at_least_zero
 
 __all__ = [
     "ALPHABET",
@@ -16,6 +16,7 @@ __all__ = [
     "large_targets",
     "python_text",
     "reversal",
+    "ring",
     "split_digits",
     "temporal_order",
 ]
@@ -60,6 +61,41 @@ def digits(batch: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
     seed = at_least(0, "seed", seed)
     drawn = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels))[:batch])
     return inputs[drawn], labels[drawn]
+
+
+def ring(points: int, modes: int = 8, spread: float = 0.1, seed: int = 0) -> Tensor:
+    """Return points of a ring of Gaussians in the plane: a favourite first task for GANs.
+
+    The modes lie evenly on the circle of radius 1, and each point is drawn around one of them.
+
+    Parameters
+    ----------
+    points
+        How many to draw.
+    modes
+        Gaussians on the ring, all equally likely.
+    spread
+        Standard deviation of each in either direction, 0 or more.
+    seed
+        Chooses the points.
+
+    Returns
+    -------
+    Tensor of shape (points, 2)
+        float32.
+
+    Examples
+    --------
+    >>> points = ring(1000)
+    >>> points.shape, round(float(points.norm(dim=1).mean()), 1)
+    (torch.Size([1000, 2]), 1.0)
+    """
+    points, modes = at_least(1, "points", points), at_least(1, "modes", modes)
+    source = np.random.default_rng(at_least(0, "seed", seed))
+    angles = 2 * np.pi / modes * source.integers(0, modes, points)
+    noise = at_least_zero("spread", spread) * source.standard_normal((points, 2))
+    places = np.stack([np.cos(angles), np.sin(angles)], axis=1) + noise
+    return torch.from_numpy(places.astype(np.float32))
 
 
 def split_digits(

@@ -27,6 +27,13 @@ from gradcourse.theory.clipping import (
 from gradcourse.theory.differences import best_difference_step, difference_error
 from gradcourse.theory.factors import log10_product_band, uniform_log_moments
 from gradcourse.theory.fans import fan_factors
+from gradcourse.theory.games import (
+    dirac_gan_path,
+    dirac_gan_penalties,
+    dirac_gan_rate,
+    dirac_gan_step,
+    mixture_distance,
+)
 from gradcourse.theory.losses import huber_gradient, huber_location
 from gradcourse.theory.mean_field import (
     chi,
@@ -39,6 +46,14 @@ from gradcourse.theory.mean_field import (
 from gradcourse.theory.moments import gaussian_mean
 from gradcourse.theory.normalization import NORMS, batch_norm_chi, norm_chi, surviving_share
 from gradcourse.theory.phase import crossing_depths, gradient_map
+from gradcourse.theory.policies import (
+    CORRIDOR_BEST,
+    ScoreMoments,
+    corridor_slope,
+    corridor_value,
+    reinforce_variance,
+    score_moments,
+)
 from gradcourse.theory.profile import MeanField, mean_field_profile
 from gradcourse.theory.residual import (
     log10_residual_norm,
@@ -65,9 +80,11 @@ from gradcourse.theory.wide import jacobian_spread, relu_log_gain
 
 __all__ = [
     "ACTIVATIONS",
+    "CORRIDOR_BEST",
     "NORMS",
     "Activation",
     "MeanField",
+    "ScoreMoments",
     "activation",
     "adam_noise_update",
     "adam_spike_update",
@@ -78,10 +95,16 @@ __all__ = [
     "chi",
     "cliff_valley",
     "cliff_wall",
+    "corridor_slope",
+    "corridor_value",
     "critical_weight_variance",
     "crossing_depths",
     "depth_scale",
     "difference_error",
+    "dirac_gan_path",
+    "dirac_gan_penalties",
+    "dirac_gan_rate",
+    "dirac_gan_step",
     "fan_factors",
     "gaussian_mean",
     "gradient_map",
@@ -101,13 +124,16 @@ __all__ = [
     "lyapunov_exponents",
     "mean_field_profile",
     "mean_truncated_share",
+    "mixture_distance",
     "norm_chi",
     "overflow_depth",
     "pre_norm_stream",
     "product_log_norm",
+    "reinforce_variance",
     "relu_branch_gain",
     "relu_cosine",
     "relu_log_gain",
+    "score_moments",
     "sgd_update_ratio",
     "surviving_share",
     "truncated_share",
