@@ -12,7 +12,9 @@ from gradcourse.checks import at_least, at_least_zero
 
 __all__ = [
     "ALPHABET",
+    "adding_problem",
     "digits",
+    "first_symbol",
     "large_targets",
     "python_text",
     "reversal",
@@ -192,6 +194,95 @@ def reversal(batch: int, length: int = 6, symbols: int = 8, seed: int = 0) -> tu
     source = np.random.default_rng(at_least(0, "seed", seed))
     inputs = torch.from_numpy(source.integers(0, at_least(1, "symbols", symbols), shape))
     return inputs, inputs.flip(1)
+
+
+def adding_problem(batch: int, length: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return sequences of numbers, two of which are marked; the target is the sum of these two.
+
+    Each step has two inputs: a number, uniform between 0 and 1, and a mark, which is 1 at one place
+    in the first half and one in the second, and 0 elsewhere. Who always answers 1, the mean of the
+    targets, has a mean squared error of 1/6, their variance.
+
+    Parameters
+    ----------
+    batch
+        Number of sequences.
+    length
+        Steps in a sequence, 2 or more.
+    seed
+        Chooses the sequences.
+
+    Returns
+    -------
+    inputs : Tensor of shape (batch, length, 2)
+        float32.
+    targets : Tensor of shape (batch,)
+        float32, between 0 and 2.
+
+    References
+    ----------
+    Hochreiter & Schmidhuber 1997, *Long short-term memory*, with numbers between -1 and 1; in this
+    form Le, Jaitly & Hinton 2015, *A simple way to initialize recurrent networks of rectified
+    linear units*; one mark in each half as in Arjovsky, Shah & Bengio 2016, *Unitary evolution
+    recurrent neural networks*.
+
+    Examples
+    --------
+    >>> inputs, targets = adding_problem(batch=3, length=10)
+    >>> inputs.shape, inputs[..., 1].sum(1).tolist()
+    (torch.Size([3, 10, 2]), [2.0, 2.0, 2.0])
+    """
+    batch, length = at_least(1, "batch", batch), at_least(2, "length", length)
+    source = np.random.default_rng(at_least(0, "seed", seed))
+    numbers = source.random((batch, length), dtype=np.float32)
+    marks = np.zeros_like(numbers)
+    rows, half = np.arange(batch), length // 2
+    for begin, end in ((0, half), (half, length)):
+        marks[rows, source.integers(begin, end, batch)] = 1
+    targets = (numbers * marks).sum(axis=1)
+    return torch.from_numpy(np.stack([numbers, marks], axis=2)), torch.from_numpy(targets)
+
+
+def first_symbol(batch: int, length: int = 100, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return sequences to be classed by their first symbol; all later ones are distractors.
+
+    The plainest test of memory: one of ``A B C D`` stands first, and then come symbols drawn from
+    ``e f g h`` which say nothing.
+
+    Parameters
+    ----------
+    batch
+        Number of sequences.
+    length
+        Symbols in a sequence, 1 or more.
+    seed
+        Chooses the sequences.
+
+    Returns
+    -------
+    symbols : Tensor of shape (batch, length)
+        int64, the places of the symbols in ``ABCDefgh``.
+    labels : Tensor of shape (batch,)
+        int64, 0 to 3.
+
+    References
+    ----------
+    A latch problem in the manner of Bengio, Simard & Frasconi 1994, *Learning long-term
+    dependencies with gradient descent is difficult*, in symbols as in the long time lag tasks of
+    Hochreiter & Schmidhuber 1997.
+
+    Examples
+    --------
+    >>> symbols, labels = first_symbol(batch=2, length=12)
+    >>> ["".join("ABCDefgh"[symbol] for symbol in row) for row in symbols], labels.tolist()
+    (['Dggffeeeehgh', 'Cghgggghfhge'], [3, 2])
+    """
+    batch, length = at_least(1, "batch", batch), at_least(1, "length", length)
+    source = np.random.default_rng(at_least(0, "seed", seed))
+    symbols = source.integers(4, 8, (batch, length))
+    labels = symbols[:, 0] - 4
+    symbols[:, 0] = labels
+    return torch.from_numpy(symbols), torch.from_numpy(labels)
 
 
 def temporal_order(batch: int, length: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -55,6 +55,12 @@ from gradcourse.theory.policies import (
     score_moments,
 )
 from gradcourse.theory.profile import MeanField, mean_field_profile
+from gradcourse.theory.recurrent import (
+    chrono_memory,
+    gate_memory,
+    gaussian_power_norm,
+    jordan_power_norm,
+)
 from gradcourse.theory.residual import (
     log10_residual_norm,
     pre_norm_stream,
@@ -93,6 +99,7 @@ __all__ = [
     "best_difference_step",
     "chain_fixed_point",
     "chi",
+    "chrono_memory",
     "cliff_valley",
     "cliff_wall",
     "corridor_slope",
@@ -106,13 +113,16 @@ __all__ = [
     "dirac_gan_rate",
     "dirac_gan_step",
     "fan_factors",
+    "gate_memory",
     "gaussian_mean",
+    "gaussian_power_norm",
     "gradient_map",
     "heavy_ball_iterates",
     "heavy_ball_rate",
     "huber_gradient",
     "huber_location",
     "jacobian_spread",
+    "jordan_power_norm",
     "kept_pairs",
     "largest_stable_learning_rate",
     "length_fixed_point",
