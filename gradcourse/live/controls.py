@@ -164,6 +164,14 @@ class Control:
         near = range(max(0, guess - 1), min(last, guess + 1) + 1)
         return min(near, key=lambda stop: float(abs(self.position(stop) - self.value)))
 
+    def said(self, value: Any) -> str:
+        """Return a value in the words of the widget."""
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if self.ends is None and hasattr(self.widget, "options") and not self._takes_several():
+            return str(self.widget._options_labels[self._options().index(value)])
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
     def set_continuous(self, continuous: bool) -> None:
         """Let a slider of ours report while it is dragged, or only when it is released."""
         widget = self.widget

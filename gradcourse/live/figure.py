@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
-import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -16,9 +16,12 @@ import ipywidgets
 from gradcourse.live.canvas import Canvas, sentence_png
 from gradcourse.live.controls import make_controls, signature, words
 from gradcourse.live.home import Home, running_loop
+from gradcourse.live.layout import lay_out
+from gradcourse.live.page import Pictures, page_values, save_page
 from gradcourse.live.player import make_player
 from gradcourse.live.results import Results
 from gradcourse.live.running import ProgressBar, Run
+from gradcourse.live.said import in_words, status, summary_of
 
 __all__ = ["LiveFigure", "live"]
 
@@ -26,8 +29,6 @@ __all__ = ["LiveFigure", "live"]
 KEEPS_UP = 0.2
 # Changes of one control that follow each other faster than this belong to one drag.
 ONE_GESTURE = 0.7
-# What still fits into a picture that says a sentence instead.
-LONGEST_SENTENCE = 400
 OPTIONS = {"panels", "size", "scale", "compare", "play", "remember"}
 
 Measure = Callable[..., Any]
@@ -165,6 +166,7 @@ class LiveFigure:
                 f"play must name a control ({', '.join(self._controls) or 'there is none'}), "
                 f"got {play!r}"
             )
+        self._panels = panels
         self.canvas = Canvas(panels, size, scale)
         self._results = Results(measure, remember)
         self.result: Any = None
@@ -261,14 +263,46 @@ class LiveFigure:
         self.summary += " (stopped)"
         self._write()
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Save the picture; the ending of ``path`` (png, svg, pdf) chooses the format.
+    def save(
+        self, path: str | PathLike[str], *, megabytes: float = 20.0, **values: Iterable[Any]
+    ) -> None:
+        """Save the picture, or a page that shows many of them with sliders of its own.
+
+        The ending of ``path`` chooses the format: png, svg or pdf for the picture as it is, html
+        for one file that needs no kernel and no other file, and asks no other host for anything:
+        every combination of ``values`` is drawn beforehand.
+
+        Parameters
+        ----------
+        path
+            The file.
+        megabytes
+            The largest page that is written.
+        **values
+            The values of controls on the page; the other controls stay where they are. Without
+            any, some are chosen for every control. A generator runs to its end for each.
 
         Raises
         ------
         ValueError
-            If the present settings have no picture, because they raised an error.
+            If the present settings have no picture, because they raised an error; or a page would
+            be too large, or a control does not allow a value.
+
+        Examples
+        --------
+        >>> figure.save("depth.html", depth=range(1, 101, 3), activation=["tanh", "relu"])
+        ... # doctest: +SKIP
         """
+        if Path(path).suffix.lower() in (".html", ".htm"):
+            offered = page_values(self._controls, values)
+            # A canvas of its own: the picture here stays as it is.
+            canvas = Canvas(self._panels, self.canvas.size, self.canvas.scale)
+            pictures = Pictures(canvas, self._draw, self._results, self.settings)
+            make = partial(save_page, Path(path), self._controls, offered, pictures, megabytes)
+            self._home.call(make)
+            return
+        if values:
+            raise ValueError("values of controls are for a page: give a path that ends in .html")
         if self.error is not None:
             raise ValueError(f"there is no picture to save: {self.summary}")
         self.canvas.save(path)
@@ -348,7 +382,7 @@ class LiveFigure:
         # First, because limits that nobody set make room for the ghost as well.
         self.canvas.haunt(ghost[1] if ghost else {})
         self.canvas.describe(self._draw, result)
-        summary = _summarise(result, settings)
+        summary = summary_of(result, settings)
         picture = self.canvas.png()
         self.result, self.error, self.summary = result, None, summary
         self._drawn, self._ghost, self._lines = settings, ghost, self.canvas.lines()
@@ -358,7 +392,7 @@ class LiveFigure:
     def _write(self) -> None:
         before = html.escape(words(self._ghost[0])) if self._ghost else ""
         grey = f"<br><span style='opacity:.7'>grey: {before}</span>" if before else ""
-        self._text.value = _status(html.escape(self.summary) + grey)
+        self._text.value = status(html.escape(self.summary) + grey)
 
     def _next_ghost(self, settings: dict[str, Any]) -> Ghost | None:
         if not self._compare or self._drawn is None or settings == self._drawn:
@@ -371,44 +405,22 @@ class LiveFigure:
         return self._ghost if goes_on else (self._drawn, self._lines)
 
     def _fail(self, error: BaseException) -> None:
-        said = " ".join(str(error).split())
-        if not isinstance(error, ValueError) or not said:
-            said = f"{type(error).__name__}: {said}".removesuffix(": ")
         self._end_run()
         self.error = error
-        self.summary = textwrap.shorten(said, LONGEST_SENTENCE, placeholder=" …")
+        self.summary = in_words(error)
         self._image.value = sentence_png(self.summary, self.canvas.size, self.canvas.scale)
-        self._text.value = _status(html.escape(self.summary))
+        self._text.value = status(html.escape(self.summary))
 
     def _make_widget(self, play: str | None) -> None:
-        width = f"{self.canvas.size[0]}px"
-        self._image = ipywidgets.Image(
-            format="png", layout=ipywidgets.Layout(width="100%", max_width=width, height="auto")
-        )
-        self._text = ipywidgets.HTML(layout=ipywidgets.Layout(max_width=width))
         self._player = None if play is None else make_player(self._controls[play])
-        rows: list[ipywidgets.Widget] = []
-        if self._controls:
-            reset = ipywidgets.Button(
-                description="Reset", tooltip="Return every control to where it started"
-            )
-            reset.layout.width = "5.5em"
-            back = partial(self._return, in_background=True)
-            reset.on_click(lambda _button: self._home.call(back))
-            for control in self._controls.values():
-                if control.ours and control.ends is not None:
-                    control.widget.layout.width = "26em"
-            players = [] if self._player is None else [self._player]
-            rows.append(
-                ipywidgets.Box(
-                    [*players, *self.controls.values(), reset],
-                    layout=ipywidgets.Layout(
-                        flex_flow="row wrap", align_items="center", max_width=width
-                    ),
-                )
-            )
-        below = [self._progress.widget] if self._results.goes_on else []
-        self.widget = ipywidgets.VBox([*rows, self._image, *below, self._text])
+        back = partial(self._return, in_background=True)
+        self._image, self._text, self.widget = lay_out(
+            self._controls.values(),
+            self._player,
+            lambda: self._home.call(back),
+            self._progress.widget if self._results.goes_on else None,
+            self.canvas.size[0],
+        )
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None
@@ -426,16 +438,3 @@ class LiveFigure:
         }
         width, height = self.canvas.size
         return data, {"image/png": {"width": width, "height": height, "alt": self.summary}}
-
-
-def _summarise(result: Any, settings: Mapping[str, Any]) -> str:
-    summary = getattr(result, "summary", None)
-    if summary is None:
-        return words(settings)
-    return str(summary() if callable(summary) else summary)
-
-
-def _status(text: str) -> str:
-    return (
-        f'<div role="status" style="font-size:1.1em;line-height:1.4;min-height:4.4em">{text}</div>'
-    )

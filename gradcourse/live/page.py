@@ -1,0 +1,239 @@
+"""A live figure as one file of HTML: every picture drawn beforehand, sliders included."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from PIL import Image, features
+
+from gradcourse.live.canvas import Canvas, sentence_png
+from gradcourse.live.controls import Control
+from gradcourse.live.results import Results
+from gradcourse.live.said import in_words, summary_of
+
+__all__ = ["Pictures", "page_values", "save_page"]
+
+# How many pictures are drawn first, to tell how large the page will be.
+TRIED = 8
+# Pictures of a page whose values nobody named.
+PICTURES = 150
+# Of one slider there.
+MOST_VALUES = 25
+
+
+class Pictures:
+    """The pictures of a figure at any setting, drawn on a canvas of their own.
+
+    Parameters
+    ----------
+    canvas
+        Where they are drawn.
+    draw, results
+        Of the figure.
+    settings
+        Of the controls that do not move.
+    """
+
+    def __init__(
+        self,
+        canvas: Canvas,
+        draw: Callable[[Any, Any], None],
+        results: Results,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.canvas = canvas
+        self._draw = draw
+        self._results = results
+        self._settings = settings
+
+    def at(self, moved: Mapping[str, Any], anew: bool) -> tuple[bytes, str]:
+        """Return the picture and the summary at a setting, ``anew`` with limits of its own.
+
+        A setting that is refused has a picture that says why.
+        """
+        setting = {**self._settings, **moved}
+        try:
+            *_, result = self._results.steps(setting)
+            if anew:
+                self.canvas.forget_limits()
+            self.canvas.describe(self._draw, result)
+            return self.canvas.png(), summary_of(result, setting)
+        except ValueError as error:
+            said = in_words(error)
+            return sentence_png(said, self.canvas.size, self.canvas.scale), said
+
+
+def page_values(
+    controls: Mapping[str, Control], asked: Mapping[str, Iterable[Any]], most: int = PICTURES
+) -> dict[str, list[Any]]:
+    """Return the values that a page offers, by control.
+
+    Parameters
+    ----------
+    controls
+        Of the figure.
+    asked
+        The values of some controls; the others stay where they are. With no control at all, each
+        gets values of its own.
+    most
+        How many pictures there may be then.
+
+    Raises
+    ------
+    ValueError
+        If a name is no control, a control does not allow a value, or there are no values.
+    """
+    if not asked:
+        return _evenly(controls, most)
+    for name in asked:
+        if name not in controls:
+            known = ", ".join(controls) or "none"
+            raise ValueError(f"no control {name!r}; the controls are {known}")
+    values = {}
+    for name, wanted in asked.items():
+        if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+            raise ValueError(f"{name} needs several values, such as a list, got {wanted!r}")
+        checked = [controls[name].check(value) for value in wanted]
+        values[name] = [value for k, value in enumerate(checked) if value not in checked[:k]]
+        if not values[name]:
+            raise ValueError(f"{name} needs at least one value")
+    return values
+
+
+def save_page(
+    path: Path,
+    controls: Mapping[str, Control],
+    values: Mapping[str, Sequence[Any]],
+    pictures: Pictures,
+    megabytes: float,
+) -> None:
+    """Draw every combination of values, and write the page; its title is the file's name.
+
+    Raises
+    ------
+    ValueError
+        If the page would be larger than ``megabytes``; a few pictures tell that beforehand.
+    """
+    grid = [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
+    if len(grid) > 2 * TRIED:
+        # Evenly spaced, and not at the ends, where a picture may be emptier than most.
+        tried = [grid[(2 * k + 1) * len(grid) // (2 * TRIED)] for k in range(TRIED)]
+        sizes = [len(_address(pictures.at(setting, True)[0])) for setting in tried]
+        expected = len(grid) * sum(sizes) / TRIED
+        _check_size(expected, len(grid), values, megabytes)
+        print(f"drawing {len(grid)} pictures, about {expected / 1e6:.1f} MB")
+    addresses: dict[str, int] = {}
+    shown = [0] * len(grid)
+    summaries = [""] * len(grid)
+    # Along the first control, as a drag would go: limits then seldom move.
+    stride = len(grid) // len(next(iter(values.values())))
+    for place in sorted(range(len(grid)), key=lambda place: (place % stride, place)):
+        picture, summaries[place] = pictures.at(grid[place], place < stride)
+        shown[place] = addresses.setdefault(_address(picture), len(addresses))
+    data = {
+        "controls": [_described(controls[name], values[name]) for name in values],
+        "pictures": list(addresses),
+        "shown": shown,
+        "summaries": summaries,
+    }
+    width, height = pictures.canvas.size
+    template = Template(files("gradcourse.live").joinpath("page.html").read_text(encoding="utf-8"))
+    text = template.substitute(
+        title=html.escape(path.stem),
+        width=width,
+        height=height,
+        # A script element ends at its end tag, wherever that stands.
+        data=json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
+    )
+    _check_size(len(text.encode()), len(grid), values, megabytes)
+    path.write_text(text, encoding="utf-8")
+
+
+def _check_size(
+    size: float, pictures: int, values: Mapping[str, Sequence[Any]], megabytes: float
+) -> None:
+    if size <= megabytes * 1e6:
+        return
+    counts = ", ".join(f"{len(several)} of {name}" for name, several in values.items())
+    raise ValueError(
+        f"the page would have about {size / 1e6:.1f} MB, {pictures} pictures ({counts}), and the "
+        f"limit is {megabytes:g} MB: give fewer values, or raise the limit with megabytes="
+    )
+
+
+def _evenly(controls: Mapping[str, Control], most: int) -> dict[str, list[Any]]:
+    """Give every control with ordered values as many as there is room for, the first one most."""
+    stops = {}
+    for name, control in controls.items():
+        try:
+            stops[name] = control.stops()
+        except ValueError:
+            continue
+    if not stops:
+        raise ValueError("the figure has no control with values that a page could offer")
+    # A choice offers all it has or nothing; a slider its ends and where it is, and more if there
+    # is room.
+    counts = {name: n if controls[name].ends is None else min(n, 3) for name, n in stops.items()}
+    for name in reversed(counts):
+        if math.prod(counts.values()) > most:
+            counts[name] = 1
+    for name, count in counts.items():
+        if count > 1 and controls[name].ends is not None:
+            others = math.prod(counts.values()) // count
+            counts[name] = min(stops[name], MOST_VALUES, most // others)
+    values = {}
+    for name, count in counts.items():
+        if count > 1 and controls[name].ends is None:
+            values[name] = [controls[name].position(place) for place in range(count)]
+        elif count > 1:
+            values[name] = _with_present(controls[name], count - 1)
+    return values
+
+
+def _with_present(slider: Control, count: int) -> list[Any]:
+    """Return evenly spaced values of a slider and its present one, in order."""
+    places = np.linspace(0, slider.stops() - 1, count).round().astype(int).tolist()
+    values = {place: slider.position(place) for place in places}
+    # A value between two stops takes the place of the one that is next to it.
+    values[slider.nearest_stop()] = slider.value
+    return [values[place] for place in sorted(values)]
+
+
+def _described(control: Control, values: Sequence[Any]) -> dict[str, Any]:
+    slides = control.ends is not None
+    return {
+        "label": control.widget.description,
+        "values": [control.said(value) for value in values],
+        "start": _nearest(values, control.value) if slides else _place(values, control.value),
+        "slides": slides,
+    }
+
+
+def _nearest(values: Sequence[Any], wanted: Any) -> int:
+    return min(range(len(values)), key=lambda place: float(abs(values[place] - wanted)))
+
+
+def _place(values: Sequence[Any], wanted: Any) -> int:
+    return list(values).index(wanted) if wanted in values else 0
+
+
+def _address(png: bytes) -> str:
+    """Return a picture as an address that holds it, without loss and a quarter smaller."""
+    picture, buffer = Image.open(io.BytesIO(png)), io.BytesIO()
+    kind = "webp" if features.check("webp") else "png"
+    if kind == "webp":
+        picture.convert("RGB").save(buffer, "webp", lossless=True, method=2, quality=50)
+    else:
+        picture.save(buffer, "png", optimize=True)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
