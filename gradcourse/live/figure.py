@@ -13,6 +13,7 @@ from typing import Any
 
 import ipywidgets
 
+from gradcourse.checks import at_least
 from gradcourse.live.canvas import Canvas, sentence_png
 from gradcourse.live.controls import make_controls, signature, words
 from gradcourse.live.home import Home, running_loop
@@ -136,6 +137,8 @@ class LiveFigure:
         The picture; ``canvas.panels`` holds what is drawn.
     running
         Whether a generator is still at work behind the picture.
+    seconds
+        How long the latest answer took that was not remembered; of a generator, its first picture.
     """
 
     def __init__(
@@ -182,7 +185,7 @@ class LiveFigure:
         self._progress = ProgressBar(self.stop)
         self._make_widget(play)
         self._update()
-        if KEEPS_UP <= self._seconds < 1.0 and not self._results.goes_on:
+        if KEEPS_UP <= self.seconds < 1.0 and not self._results.goes_on:
             # A first run pays for cold caches; only a second one tells what a drag will feel like.
             self._results.forget()
             self._update()
@@ -264,7 +267,12 @@ class LiveFigure:
         self._write()
 
     def save(
-        self, path: str | PathLike[str], *, megabytes: float = 20.0, **values: Iterable[Any]
+        self,
+        path: str | PathLike[str],
+        *,
+        megabytes: float = 20.0,
+        pictures: int = 150,
+        **values: Iterable[Any],
     ) -> None:
         """Save the picture, or a page that shows many of them with sliders of its own.
 
@@ -278,6 +286,8 @@ class LiveFigure:
             The file.
         megabytes
             The largest page that is written.
+        pictures
+            How many a page has, at most, whose ``values`` are not given.
         **values
             The values of controls on the page; the other controls stay where they are. Without
             any, some are chosen for every control. A generator runs to its end for each.
@@ -294,11 +304,11 @@ class LiveFigure:
         ... # doctest: +SKIP
         """
         if Path(path).suffix.lower() in (".html", ".htm"):
-            offered = page_values(self._controls, values)
+            offered = page_values(self._controls, values, at_least(1, "pictures", pictures))
             # A canvas of its own: the picture here stays as it is.
             canvas = Canvas(self._panels, self.canvas.size, self.canvas.scale)
-            pictures = Pictures(canvas, self._draw, self._results, self.settings)
-            make = partial(save_page, Path(path), self._controls, offered, pictures, megabytes)
+            drawer = Pictures(canvas, self._draw, self._results, self.settings)
+            make = partial(save_page, Path(path), self._controls, offered, drawer, megabytes)
             self._home.call(make)
             return
         if values:
@@ -359,9 +369,9 @@ class LiveFigure:
             self._fail(error)
             raise
         if not known:
-            self._seconds = first + time.perf_counter() - started
+            self.seconds = first + time.perf_counter() - started
             for control in self._controls.values():
-                control.set_continuous(self._seconds < KEEPS_UP)
+                control.set_continuous(self.seconds < KEEPS_UP)
         if goes_on:
             self._progress.show(result)
             self._run = Run(steps, partial(self._go_on, settings), self._end_run, self._fail)

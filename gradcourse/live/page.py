@@ -26,9 +26,7 @@ __all__ = ["Pictures", "page_values", "save_page"]
 
 # How many pictures are drawn first, to tell how large the page will be.
 TRIED = 8
-# Pictures of a page whose values nobody named.
-PICTURES = 150
-# Of one slider there.
+# Values of one slider that nobody named.
 MOST_VALUES = 25
 
 
@@ -75,7 +73,7 @@ class Pictures:
 
 
 def page_values(
-    controls: Mapping[str, Control], asked: Mapping[str, Iterable[Any]], most: int = PICTURES
+    controls: Mapping[str, Control], asked: Mapping[str, Iterable[Any]], most: int
 ) -> dict[str, list[Any]]:
     """Return the values that a page offers, by control.
 

@@ -162,7 +162,7 @@ def test_values_belong_to_a_page(figure, tmp_path):
 
 
 def test_values_given_twice_are_shown_once(figure):
-    assert page_values(figure._controls, {"depth": [5, 1, 5]}) == {"depth": [5, 1]}
+    assert page_values(figure._controls, {"depth": [5, 1, 5]}, 9) == {"depth": [5, 1]}
 
 
 @pytest.mark.parametrize("most", [1, 2, 6, 30, 150, 10_000])
