@@ -9,8 +9,8 @@
 # %% [markdown]
 # # 10 · Transformers and warmup
 #
-# **Question.** A transformer with a perfectly healthy gradient at the start takes three steps, and the
-# gradient of its first block is gone. With a slow start, the same network learns. Why?
+# **Question.** A transformer with a perfectly healthy gradient at the start takes a few steps, and most of
+# the gradient of its first block is gone. With a slow start, the same network learns. Why?
 #
 # A slow start is called *warmup*: the learning rate grows from almost 0 to its peak in the first steps.
 # You will build a small transformer by hand, see where its gradient can die, watch its blocks during
@@ -93,8 +93,8 @@ for name, other in (("function", own), ("layer", layer(tokens, tokens, tokens)[0
 # **Predict.** Queries of 512 numbers, scores divided by nothing: what is the median slope? Write the
 # power of ten, `-3` for 0.001.
 #
-# Then choose `sqrt(d)`: one slope for all dimensions. And `d`: the slope is 1/4, but the scores are so
-# small that each token looks at all others alike, and learns that slowly.
+# Then choose `sqrt(d)`: one slope for all dimensions. And `d`: the slope is 1/4, but with many numbers
+# the scores are so small that a token looks at all others alike, whatever they are.
 
 # %%
 prediction = None  # for example: prediction = -3
@@ -176,8 +176,8 @@ live(
 # - `pre`: on the right a straight line. Both axes are logarithmic, so this is a power of the depth,
 #   about $L^{-1/2}$. On the left the first blocks get more than the last.
 # - `post`: flat on the right, at any depth. The last block's gradient is as large in 32 blocks as in 1.
-#   On the left it is flat for some ten blocks. In deeper ones the first blocks get less in some networks
-#   (the band): what tokens have in common grows from block to block, and theory leaves that out.
+#   On the left it is flat for some ten blocks. The deeper the network, the more its first blocks differ
+#   from one seed to the next (the band), which theory leaves out.
 #
 # So neither vanishes nor explodes at the start. Post-norm has the larger gradients near the end, and
 # Xiong et al. concluded that a large learning rate is dangerous there. We shall see what it does.
@@ -232,11 +232,11 @@ claim("coin flips: later it is 0.23 rates", late, equals=expected, within=0.03, 
 #
 # Look for three things:
 #
-# - The updates follow the line of the coin flips. A step of 0.003 is not small: a weight is 0.2 in size,
-#   and the 32 small changes of a unit add up.
+# - The updates follow the line of the coin flips. A step of 0.003 is not small: a weight is 0.1 to 0.2 in
+#   size, and the 32 changes of a unit can add up.
 # - The gradient of the first blocks falls by three and more. The line under the picture names the reason:
-#   the *cosine* of two tokens behind the last block goes to almost 1. The network has taught itself to
-#   say the same whatever it reads.
+#   the *cosine* of two tokens behind the last block (1 for the same direction) goes to almost 1. The
+#   network has taught itself to say the same whatever it reads.
 # - Choose `warmup` 100, and then `pre` without warmup: the lines stay together.
 
 # %%
@@ -297,10 +297,10 @@ live(
 # %% [markdown]
 # Look for three things:
 #
-# - `post`, `warmup` 0: the loss hardly leaves the line of guessing, and stays *above* the dotted one.
-#   These networks do not even know the letters.
-# - `post`, `warmup` 100: it rests at the dotted line (letters, not places), finds out where to look, and
-#   drops. A warmup of 10 is too short.
+# - `post`, `warmup` 0: the loss stays *above* the dotted line. These networks do not even know which
+#   letters the sequence holds.
+# - `post`, `warmup` 100: the accuracy rests at the dotted line (letters, not places); then the network
+#   finds out where to look, and the loss drops. How short may the warmup be?
 # - `pre`: no rest, no warmup, and solved in half of the time.
 
 # %%
@@ -494,7 +494,7 @@ print(lesson.check_way(answer))
 # 1. Scores grow like $\sqrt d$. Divide by it, or the softmax saturates and passes no gradient.
 # 2. At the start: pre-norm, the last gradient falls like $1/\sqrt L$; post-norm, it does not.
 # 3. Adam's first steps move every weight by the learning rate, however little the gradient knows.
-# 4. Post-norm needs a warmup (or a smaller rate): three full steps can make it blind to its input.
+# 4. Post-norm needs a warmup (or a smaller rate): a few full steps can make it blind to its input.
 # 5. With Adam a clip matters when it acts on *some* steps. Warmup bounds the step, clipping a spike.
 #
 # ## References
