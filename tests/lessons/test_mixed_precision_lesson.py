@@ -171,6 +171,22 @@ def test_a_loss_weight_leaves_float32_and_bfloat16_alone():
     assert not np.array_equal(plain.losses[:, 1], tiny.losses[:, 1])
 
 
+def test_each_way_computes_in_its_own_precision():
+    from gradcourse.lessons.mixed_precision.training import WAYS, _Run
+
+    inputs = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
+    runs = {way: _Run(way, 0, 0.1) for way in WAYS}
+    outputs = {way: run.forward(inputs) for way, run in runs.items()}
+    assert torch.equal(outputs["float16"], outputs["float16 + scaler"])
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert torch.equal(outputs["float16"], runs["float32"].network(inputs).float())
+    apart = {way: (outputs[way] - outputs["float32"]).abs().max().item() for way in outputs}
+    assert 0 == apart["float32"] < apart["float16"] < apart["bfloat16"] <= 1e-1
+    assert [way for way, run in runs.items() if run.scaler.is_enabled()] == ["float16 + scaler"]
+    kept = {way: next(run.network.parameters()).dtype for way, run in runs.items()}
+    assert [way for way in kept if kept[way] != torch.float32] == ["bfloat16 weights"]
+
+
 def test_the_float32_way_is_the_loop_that_people_write():
     run = last(lesson.measure_training(0, 0.2, seeds=1, first_seed=3, steps=10))
     from gradcourse.models import MLP, seeded
