@@ -331,7 +331,7 @@ claim("after 80 steps of warmup: the letters", warm.accuracy[:, 70:80].mean() / 
 #
 # The green line is the version of many notes, `peak * step / warmup` with a step that counts from 0. It
 # has two faults. Its first update has learning rate **0**: a batch is computed and thrown away. And
-# after the end the cosine comes back up: who trains a little longer trains at full rate again.
+# after the end the cosine comes back up: who trains longer trains at a rate that rises again.
 #
 # **Predict.** `warmup` 20, `total` 100, `final` 0: which share of the peak is left at update 80?
 

@@ -167,14 +167,14 @@ def test_a_training_goes_on_in_parts_and_is_not_repeated():
 
 
 def test_networks_are_counted_by_their_last_ten_steps():
-    accuracy = np.zeros((4, 20))
-    accuracy[0, 10:] = 0.9
-    accuracy[1, :10] = 0.9
+    accuracy = np.zeros((4, 25))
+    accuracy[0, 15:] = 0.9
+    accuracy[1, :15] = 0.9
     accuracy[2] = 0.6
     accuracy[3, -1] = 1.0
-    run = lesson.Training("pre", 0, 0.1, math.inf, 20, accuracy, accuracy, accuracy, 1.0)
+    run = lesson.Training("pre", 0, 0.1, math.inf, 25, accuracy, accuracy, accuracy, 1.0)
     assert (run.solved, run.failed) == (1, 2)
-    assert "20 steps: 1 of 4 solve it; accuracy 90, 0, 60, 10 %" in run.summary()
+    assert "25 steps: 1 of 4 solve it; accuracy 90, 0, 60, 10 %" in run.summary()
 
 
 def test_an_untrained_network_that_is_blind_to_its_input_cannot_beat_guessing():
