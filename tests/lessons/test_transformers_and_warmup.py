@@ -183,7 +183,7 @@ def test_an_untrained_network_that_is_blind_to_its_input_cannot_beat_guessing():
     nn.init.zeros_(net.last.bias)
     inputs, targets = reversal(8)
     loss = nn.functional.cross_entropy(net(inputs)[0].flatten(0, 1), targets.flatten())
-    assert float(loss) == pytest.approx(math.log(lesson.SYMBOLS), rel=1e-5)
+    assert loss.item() == pytest.approx(math.log(lesson.SYMBOLS), rel=1e-5)
 
 
 # Schedule and clip
