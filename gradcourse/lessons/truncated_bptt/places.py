@@ -298,4 +298,4 @@ def draw_place(result: Place, axes: dict[str, Panel]) -> None:
     if result.error is not None:
         arrived.note(f"torch raises at chunk {result.error[1]}", "upper right")
     elif result.length == 0:
-        arrived.note("no gradient arrives", "center")
+        arrived.note("no gradient arrives", "upper right")
