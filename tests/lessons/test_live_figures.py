@@ -83,6 +83,7 @@ def test_every_figure_shows_theory_beside_measurement(figures):
 def test_a_value_outside_a_control_gets_one_sentence(figures):
     for figure in figures:
         for name, control in figure.controls.items():
-            wrong = "nonsense" if hasattr(control, "options") else -1
+            below = min(-1, getattr(control, "min", 0) - 1)
+            wrong = "nonsense" if hasattr(control, "options") else below
             with pytest.raises(ValueError, match=rf"^{name} must be [^\n]*$"):
                 figure.set(**{name: wrong})
