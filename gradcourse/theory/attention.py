@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-import scipy.special
-import scipy.stats
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from gradcourse.checks import at_least, between

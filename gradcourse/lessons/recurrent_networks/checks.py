@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy.special import expit, logit
 from torch import Tensor, nn
 
 from gradcourse.exercises import Verdict, check_function
@@ -27,20 +27,20 @@ def check_forget_bias(function: Callable[[int, float], float]) -> Verdict:
 
     return check_function(
         function,
-        lambda steps, share: float(logit(root(steps, share))),
+        lambda steps, share: float(scipy.special.logit(root(steps, share))),
         [(50, 0.5), (100, 0.1), (20, 0.9)],
         mistakes=[
             (root, "that is what the gate must keep at each step; which bias opens it so far?"),
             (
-                lambda steps, share: -float(logit(root(steps, share))),
+                lambda steps, share: -float(scipy.special.logit(root(steps, share))),
                 "the sign: a large bias opens the forget gate, and an open gate remembers.",
             ),
             (
-                lambda _steps, share: float(logit(share)),
+                lambda _steps, share: float(scipy.special.logit(share)),
                 "that bias keeps the share after *one* step.",
             ),
             (
-                lambda steps, share: float(logit(share)) / steps,
+                lambda steps, share: float(scipy.special.logit(share)) / steps,
                 "take the root before the logit: sigmoids are multiplied, biases are not added.",
             ),
             (
@@ -48,7 +48,7 @@ def check_forget_bias(function: Callable[[int, float], float]) -> Verdict:
                 "ln(T - 1) keeps about 1/e after T steps, whatever share you ask for.",
             ),
             (
-                lambda steps, share: float(expit(root(steps, share))),
+                lambda steps, share: float(scipy.special.expit(root(steps, share))),
                 "the sigmoid takes a bias to a gate; you need its inverse, the logit.",
             ),
         ],
