@@ -242,7 +242,7 @@ live(
 
 # %% [markdown]
 # With chunks of 4 and delay 5, no loss sees the bit that it asks for, and the network hardly beats
-# guessing. With chunks of 8 three losses in eight see it, and that is enough: the same weights serve
+# guessing. With chunks of 8 about four losses in ten see it, and that is enough: the same weights serve
 # all places of a chunk. An overlap helps too. It is TBPTT$(k_1, k_2)$ in books: a loss every $k_1$
 # steps, gradients $k_2$ steps back; here $k_1$ is the chunk and $k_2$ is chunk plus overlap. Its price:
 # the overlap is computed again for each chunk.
@@ -307,7 +307,7 @@ text
 # than 16 characters back hardly matters yet. The cut costs nothing here. What helps is more updates,
 # and what hurts is a state set to zero: the model then knows nothing of the text before the chunk.
 #
-# This is an answer for this text, this network and one minute of training, not for all. A model that
+# This is an answer for this text, this network and a second of training, not for all. A model that
 # must close a bracket opened 200 characters ago is in the place of section 3.
 #
 # What does it write, after so short a training? Words it has not learned yet, but their lengths, line
@@ -337,7 +337,7 @@ claim("zeros cost bits", (zeros.last_bits - text.result.last_bits)[0].min(), abo
 # ## 5 · The wrong place
 #
 # One `detach`, and six ways to miss. In each the gradient is compared with that of the right place.
-# Two of them stop with an error. The others run, and the loss even falls a little.
+# Two of them stop with an error. The others run without a word.
 #
 # **Predict** before you choose each: does torch complain? How far does the gradient reach? Does the
 # memory stay flat? Dotted lines are the borders of the chunks.
@@ -360,7 +360,7 @@ live(
 #   `retain_graph=True`. Do not follow it: memory grows with each chunk, and it *is* full BPTT again.
 #   After an optimizer step it even fails: the weights in the old graph have changed.
 # - **`h`, but not `c`**: the same error. Half a cut is no cut.
-# - **The outputs**: no error at all. The output layer still learns, so the loss falls; the LSTM gets
+# - **The outputs**: no error at all. The output layer can still learn, the LSTM gets
 #   nothing, and the state drags its graph along.
 # - **A new state of zeros**: no error. The gradient is that of other numbers: each chunk forgets the
 #   text before it.

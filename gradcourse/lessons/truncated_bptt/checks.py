@@ -21,7 +21,7 @@ Truncated = Callable[[nn.LSTM, Tensor, Tensor, int], Any]
 
 # The last chunk is shorter than the others, so that weights and a lost rest show.
 STEPS, CHUNK = 11, 4
-HINT = "For each chunk: run the layer, weigh the mean loss, backward, detach both h and c."
+HINT = "Each chunk: run, weigh the loss, backward, detach h and c."
 
 
 def check_truncated(function: Truncated) -> Verdict:
@@ -37,7 +37,7 @@ def check_truncated(function: Truncated) -> Verdict:
         return Verdict(False, _say(name, error))
     found = _gradient(layer)
     if found is None:
-        return Verdict(False, f"{name} leaves no gradient at the layer's weights. {HINT}")
+        return Verdict(False, f"{name} leaves no gradient. {HINT}")
     if _close(found, _right()):
         layer, inputs, targets = _data()
         function(layer, inputs, targets, STEPS)
