@@ -83,6 +83,7 @@ ADVICE: dict[Verdict, tuple[Advice, ...]] = {
         Advice("ask find_nonfinite(model, batch, loss) which operation made it", "02"),
         Advice("skip such a step: training_step(...) guards loss and gradients", "02"),
         Advice("if the norm grew before, clip it: max_norm cannot mend what is NaN already", "03"),
+        Advice("or lower the learning rate, standardise inputs and targets", "04"),
         Advice("in float16, scale the loss: torch.amp.GradScaler", "11"),
     ),
 }

@@ -67,6 +67,12 @@ print(f"measurements run on {device}: {why}")
 # | [05 Initialisation](05_initialization.ipynb) | Which first weights let a deep network learn, and can I know it before? |
 # | [06 Normalisation](06_normalization.ipynb) | A norm keeps all numbers at size 1: can a gradient still explode? |
 # | [07 Residual connections](07_residual_connections.ipynb) | Why does a sum let the gradient pass, and how large may a branch be? |
+# | [08 Recurrent networks](08_recurrent_networks.ipynb) | How much of its gradient reaches the first of a hundred steps? |
+# | [09 Truncated BPTT](09_truncated_bptt.ipynb) | Go back twenty steps and cut: what is kept, saved and never learned? |
+# | [10 Transformers and warmup](10_transformers_and_warmup.ipynb) | Why does a slow start save a transformer whose gradient was healthy? |
+# | [11 Mixed precision](11_mixed_precision.ipynb) | Nothing is NaN, and some layers stop learning: where did their gradients go? |
+# | [12 GANs and policies](12_gans_and_policies.ipynb) | What if the loss is another network that learns too, or mere luck? |
+# | [13 The clinic](13_the_clinic.ipynb) | Twelve runs are sick: which cause, and does your cure work? |
 #
 # ## How a lesson works
 #

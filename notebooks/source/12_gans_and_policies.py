@@ -148,9 +148,10 @@ live(measure, lesson.draw_spiral, **look, **sliders, loss=list(lesson.LOSSES))
 #
 # $$\text{distance}' = \sqrt{1 + ab\,s^2}\;\text{distance},$$
 #
-# with learning rates $a$ and $b$, and $s$ the slope of the loss at 0 (1, or 1/2 for logistic). With $a=b$ this
-# holds for every step, otherwise on average over a turn. No rate is small enough. Alternating steps stay on a ring: a factor of exactly 1. What brings the players
-# home is **friction**: with the penalty $\gamma$, simultaneous steps converge if
+# with learning rates $a$ and $b$, and $s$ the slope of the loss at 0 (1, or 1/2 for logistic). With
+# $a=b$ this holds for every step, otherwise on average over a turn. No rate is small enough.
+# Alternating steps stay on a ring: a factor of exactly 1. What brings the players home is
+# **friction**: with the penalty $\gamma$, simultaneous steps converge if
 # $as^2 < \gamma < 2/b + as^2/2$. A low rate of the *generator* makes the first condition easy, a low
 # rate of the *critic* the second.
 

@@ -149,7 +149,7 @@ claim("of 24 cured runs at most 3 are called sick", scores.false_alarms, below=4
 claim("of 24 sick runs 9 to 14 are called sick", scores.found, between=(9, 14))
 seen = sum(scores.found_in(number) for number in (1, 2, 3, 7, 11))
 claim("cases 1, 2, 3, 7 and 11 are found on both seeds", seen, equals=10)
-claim("the advice names the lesson in 5 to 10", scores.named, between=(5, 10))
+claim("the advice names the lesson in 7 to 12", scores.named, between=(7, 12))
 print(lesson.chart_of(4, first_seed).diagnosis.summary())
 
 # %% [markdown]
@@ -267,12 +267,17 @@ claim("float16: the loss scale gains all 4", gain, equals=4)
 #   care. The low learning rate does the work.
 # - **Mixed precision.** Clipping, He and LayerNorm cannot bring back what was rounded to zero, and a
 #   guard against NaN sees none. bfloat16 needs no scaler: it has float32's range.
+#
+# And all of it depends on the learning rate. Those of the table were chosen so that *nothing* fails.
+# Halve the RNN's, and two seeds or more learn without any treatment.
 
 # %%
 claim("RNN: with TBPTT as well, at most 1 seed", rnn["clip + orthogonal + TBPTT"], below=2)
 gain = rnn["clip + orthogonal"] - rnn["orthogonal"]
 claim("RNN: to an orthogonal matrix clipping adds a seed or more", gain, above=0)
 claim("RNN: the LSTM learns in none", rnn["LSTM + clip"], equals=0)
+*_, calm = lesson.measure_decision("RNN", 0.5, first_seed=first_seed)
+claim("RNN, half the rate: nothing trains 2 or more", calm.learned["nothing"], above=1)
 claim("transformer, LayerNorm in front: 4 of 4", attention["LayerNorm in front"], equals=4)
 means = lesson.decision_for("transformer", first_seed=first_seed).scores.mean(axis=1)
 claim("LayerNorm behind scores below none at all", means[1] - means[0], below=0)

@@ -216,6 +216,18 @@ CASES: list[tuple[str, str, Callable[[], Diagnosis], Callable[[], Diagnosis]]] =
         lambda: regression(steps=30),
         lambda: regression(steps=30, max_norm=10.0),
     ),
+    (
+        "non-finite",
+        "or lower the learning rate",
+        lambda: regression(steps=30),
+        lambda: regression(steps=30, learning_rate=1e-6),
+    ),
+    (
+        "non-finite",
+        "or lower the learning rate, standardise",
+        lambda: regression(steps=30),
+        lambda: regression(steps=30, standardised=True),
+    ),
 ]
 
 
