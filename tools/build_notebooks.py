@@ -4,9 +4,9 @@
     python tools/build_notebooks.py 01_name     the named lessons
     python tools/build_notebooks.py --check     compare without executing
 
-The source is what an author edits. Two builds of the same source give the same bytes, unless a lesson
-shows what time something took: cell ids come from the cells' text, and widget state and model
-numbers are left out.
+The source is what an author edits. Two builds of the same source give the same bytes, unless a
+lesson shows what time something took: cell ids come from the cells' text, and widget state and
+model numbers are left out.
 """
 
 from __future__ import annotations
