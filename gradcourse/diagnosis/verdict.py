@@ -276,7 +276,8 @@ def _across(profile: dict[str, float], quantity: str, verb: str) -> str:
 
 def _when(history: History, bad: NDArray[np.bool_]) -> str:
     first = int(np.argmax(bad))
-    reason = f"the norm is {history.norm[first]:g} at step {history.steps[first]}"
+    kind = "NaN" if math.isnan(history.norm[first]) else "Inf"
+    reason = f"the norm is {kind} at step {history.steps[first]}"
     before = history.norm[:first][np.isfinite(history.norm[:first])]
     if len(before) > 1 and before[-1] > 10 * np.median(before):
         reason += f", after it grew from {np.median(before):.2g} (median) to {before[-1]:.2g}"

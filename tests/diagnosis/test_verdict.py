@@ -218,14 +218,14 @@ def test_most_units_dead_or_half_of_them_saturated_is_a_disease(
         )
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_one_norm_that_is_not_finite_decides(value: float) -> None:
+@pytest.mark.parametrize(("value", "word"), [(math.nan, "NaN"), (math.inf, "Inf")])
+def test_one_norm_that_is_not_finite_decides(value: float, word: str) -> None:
     norm = np.array([1, 2, 1, 50, value])
     bad = (NonFiniteGradient(4, "b.weight", "NaN"), NonFiniteGradient(4, "c.weight", "NaN"))
     found = verdict_on(history(norm=norm, nonfinite=bad, layers=layers(9, 0)))
     assert (found.verdict, found.layer) == ("non-finite", "c")
     assert found.reason == (
-        f"the norm is {value:g} at step 4, after it grew from 1.5 (median) to 50; "
+        f"the norm is {word} at step 4, after it grew from 1.5 (median) to 50; "
         "until then it grew by 9.0 decades on its way back"
     )
 
@@ -234,7 +234,7 @@ def test_the_layer_of_the_first_step_that_is_not_finite_is_named() -> None:
     norm = np.array([1, 1, math.nan, math.nan, 1])
     bad = (NonFiniteGradient(2, "a.weight", "Inf"), NonFiniteGradient(3, "d.weight", "NaN"))
     found = verdict_on(history(norm=norm, nonfinite=bad))
-    assert (found.layer, found.reason) == ("a", "the norm is nan at step 2")
+    assert (found.layer, found.reason) == ("a", "the norm is NaN at step 2")
 
 
 def test_under_a_scaler_exactly_half_of_the_steps_may_overflow() -> None:

@@ -90,7 +90,7 @@ class Consultation:
 
     def summary(self) -> str:
         """Return the picture in one line."""
-        said = f"“{self.case.complaint}” GradMonitor: {_words(self.before.diagnosis.summary())}."
+        said = f"“{self.case.complaint}” GradMonitor: {self.before.diagnosis.summary()}."
         if self.cause in CAUSES:
             right = self.cause == self.case.cause
             said += f" Cause: right. {self.case.told}" if right else " Cause: it is another one."
@@ -275,7 +275,3 @@ def signs_of(chart: Chart) -> dict[str, float]:
 def _log10(values: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.log10(values))
-
-
-def _words(text: str) -> str:
-    return text.replace(" nan ", " NaN ")
