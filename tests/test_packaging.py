@@ -202,7 +202,7 @@ def test_the_wheel_holds_the_course_and_no_stray_file(distributions: Path) -> No
     lessons = {path.name for path in (distributions / "tree/notebooks").glob("*.ipynb")}
     shipped = {Path(name).name for name in names if name.startswith("gradcourse/notebooks/")}
     assert shipped == lessons
-    assert {"gradcourse/py.typed", "gradcourse/live/page.html"} <= names
+    assert {"gradcourse/py.typed", "gradcourse/live/page.html"} <= set(names)
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if "checkpoint" in name or "source/" in name]
     assert {name.split("/")[0].split("-")[0] for name in names} == {"gradcourse"}
