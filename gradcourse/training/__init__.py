@@ -1,5 +1,6 @@
 """Training with a guard, truncated BPTT, warmup, and many networks trained as one."""
 
+from gradcourse.training.curves import learning_curve
 from gradcourse.training.ensemble import Ensemble
 from gradcourse.training.guard import NonFiniteError, StepGuard
 from gradcourse.training.pace import Pace
@@ -15,6 +16,7 @@ __all__ = [
     "Pace",
     "StepGuard",
     "StepRecord",
+    "learning_curve",
     "one_thread",
     "tbptt",
     "training_step",

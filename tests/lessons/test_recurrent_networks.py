@@ -19,9 +19,10 @@ from gradcourse.lessons.recurrent_networks import chaos as chaos_module
 from gradcourse.lessons.recurrent_networks import memory as memory_module
 from gradcourse.lessons.recurrent_networks import order as order_module
 from gradcourse.lessons.recurrent_networks import reach as reach_module
-from gradcourse.lessons.recurrent_networks.readers import Reader, Readers, curve, remembered
+from gradcourse.lessons.recurrent_networks.readers import Reader, Readers, remembered
 from gradcourse.models import seeded
 from gradcourse.tasks import adding_problem, first_symbol, temporal_order
+from gradcourse.training import learning_curve
 
 
 def last(results):
@@ -211,7 +212,7 @@ def test_readers_that_learn_together_learn_as_each_would_alone(kind):
 
 def test_a_curve_is_made_of_means_over_steps():
     rows = np.arange(24.0).reshape(3, 8)
-    shown = curve(rows, 3)
+    shown = learning_curve(rows, 3)
     assert shown.shape == (3, 2)
     assert shown.tolist() == [[9, 12], [1, 4], [17, 20]]
 

@@ -18,7 +18,7 @@ from gradcourse.exercises import as_prediction
 from gradcourse.lessons.clipping_gradients.cliff import CLIPPED, FREE
 from gradcourse.live import THEORY, Panel
 from gradcourse.tasks import temporal_order
-from gradcourse.training import Pace, one_thread
+from gradcourse.training import Pace, learning_curve, one_thread
 
 __all__ = ["Order", "draw_order", "first_weights", "measure_order", "network_losses"]
 
@@ -141,7 +141,7 @@ def measure_order(
 
     def so_far(done: int) -> Order:
         accuracy, norm, loss = log[..., :done].copy()
-        curves = np.stack([_curve(accuracy), _curve(_log10(norm))], axis=1)
+        curves = np.stack([learning_curve(one, SMOOTH) for one in (accuracy, _log10(norm))], axis=1)
         return Order(accuracy, norm, loss, max_norm, done / steps, steps, curves, guess)
 
     pace = Pace(PAUSE)
@@ -213,15 +213,6 @@ def _log10(norm: Array) -> Array:
     with np.errstate(divide="ignore"):
         logarithm: Array = np.log10(norm)
     return logarithm
-
-
-def _curve(values: Array) -> Array:
-    """Return median, lowest and highest seed of means over some steps, shape (2, 3, points)."""
-    whole = values.shape[2] // SMOOTH * SMOOTH
-    means = values[..., :whole].reshape(*values.shape[:2], -1, SMOOTH).mean(axis=3)
-    rows = [np.median(means, axis=1), means.min(axis=1), means.max(axis=1)]
-    curve: Array = np.stack(rows, axis=1)
-    return curve
 
 
 def draw_order(result: Order, axes: dict[str, Panel]) -> None:

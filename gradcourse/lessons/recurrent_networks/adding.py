@@ -17,11 +17,11 @@ from torch.nn.functional import mse_loss
 from gradcourse.checks import at_least, more_than_zero
 from gradcourse.exercises import as_prediction
 from gradcourse.lessons.recurrent_networks.reach import COLORS, NETWORKS
-from gradcourse.lessons.recurrent_networks.readers import Reader, Readers, curve, remembered
+from gradcourse.lessons.recurrent_networks.readers import Reader, Readers, remembered
 from gradcourse.live import THEORY, Panel
 from gradcourse.models import seeded
 from gradcourse.tasks import adding_problem
-from gradcourse.training import Pace
+from gradcourse.training import Pace, learning_curve
 
 __all__ = ["Adding", "draw_adding", "measure_adding"]
 
@@ -141,7 +141,7 @@ def _train(
             {name: one[0].copy() for name, one in rows.items()},
             {name: one[1].copy() for name, one in rows.items()},
             {
-                name: np.stack([np.log10(curve(part, EVERY)) for part in one])
+                name: np.stack([np.log10(learning_curve(part, EVERY)) for part in one])
                 for name, one in rows.items()
             },
             done / steps,

@@ -18,11 +18,11 @@ from gradcourse.checks import at_least, more_than_zero
 from gradcourse.exercises import as_prediction
 from gradcourse.initialization import chrono_, forget_gate_bias_
 from gradcourse.lessons.recurrent_networks.reach import cell_gradient
-from gradcourse.lessons.recurrent_networks.readers import Reader, Readers, curve, remembered
+from gradcourse.lessons.recurrent_networks.readers import Reader, Readers, remembered
 from gradcourse.live import PALETTE, THEORY, Panel
 from gradcourse.models import seeded
 from gradcourse.tasks import first_symbol
-from gradcourse.training import Pace
+from gradcourse.training import Pace, learning_curve
 
 __all__ = ["STARTS", "Memory", "draw_memory", "measure_memory"]
 
@@ -137,7 +137,7 @@ def _train(length: int, rate: float, first_seed: int) -> Iterator[Memory]:
 
     def so_far(done: int) -> Memory:
         rows = {start: one[:, :done].copy() for start, one in log.items()}
-        curves = {start: curve(one, EVERY) for start, one in rows.items()}
+        curves = {start: learning_curve(one, EVERY) for start, one in rows.items()}
         return Memory(length, rate, STEPS, rows, curves, before, predicted, done / STEPS, None)
 
     pace = Pace(PAUSE)

@@ -17,11 +17,11 @@ from torch.nn.functional import cross_entropy, one_hot
 from gradcourse.checks import at_least, more_than_zero
 from gradcourse.exercises import as_prediction
 from gradcourse.initialization import forget_gate_bias_
-from gradcourse.lessons.recurrent_networks.readers import Reader, Readers, curve, remembered
+from gradcourse.lessons.recurrent_networks.readers import Reader, Readers, remembered
 from gradcourse.live import PALETTE, THEORY, Panel
 from gradcourse.models import seeded
 from gradcourse.tasks import temporal_order
-from gradcourse.training import Pace
+from gradcourse.training import Pace, learning_curve
 
 __all__ = ["Order", "draw_order", "measure_order"]
 
@@ -190,7 +190,7 @@ def _curves(rows: Array) -> Array:
     """Return loss and log10 norm of free and clipped networks, shape (2, 2, 3, points)."""
     with np.errstate(divide="ignore"):
         shown = rows[0], np.log10(rows[1])
-    return np.stack([[curve(way, EVERY) for way in one] for one in shown])
+    return np.stack([[learning_curve(way, EVERY) for way in one] for one in shown])
 
 
 def draw_order(result: Order, axes: dict[str, Panel]) -> None:

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from gradcourse.models import Unrolled
 from gradcourse.training import Ensemble, one_thread
 
-__all__ = ["Reader", "Readers", "curve", "remembered"]
+__all__ = ["Reader", "Readers", "remembered"]
 
 Array = NDArray[Any]
 KEPT = 8
@@ -110,19 +109,6 @@ class Readers:
         clip = nn.utils.clip_grad_norm_
         pairs = zip(self.networks, self.max_norms, strict=True)
         return torch.stack([clip(network.parameters(), limit) for network, limit in pairs])
-
-
-def curve(rows: Array, every: int) -> Array:
-    """Return what a picture shows of rows (networks, steps): means over some steps, of all seeds.
-
-    Returns
-    -------
-    array of shape (3, steps // every)
-        Their median, lowest and highest network.
-    """
-    whole = rows.shape[1] // every * every
-    means = rows[:, :whole].reshape(len(rows), -1, every).mean(axis=2)
-    return np.stack([np.median(means, axis=0), means.min(axis=0), means.max(axis=0)])
 
 
 def remembered(train: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from gradcourse.diagnosis import Diagnosis, GradMonitor
-from gradcourse.training import Pace, one_thread
+from gradcourse.training import Pace, one_thread, warmup_cosine
 
 __all__ = ["Chart", "Setup", "train"]
 
@@ -103,7 +102,9 @@ class Chart:
 
 def train(setup: Setup) -> Iterator[Chart]:
     """Train, watched by GradMonitor; yield what there is so far, and at last the whole chart."""
-    schedule = LambdaLR(setup.optimizer, lambda done: min(1.0, (done + 1) / max(setup.warmup, 1)))
+    schedule = warmup_cosine(
+        setup.optimizer, setup.warmup, max(setup.warmup, setup.steps), final=1.0
+    )
     losses: list[float] = []
     pace = Pace(YIELD_EVERY)
     with GradMonitor(setup.model, every=EVERY) as monitor:

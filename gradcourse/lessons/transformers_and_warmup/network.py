@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim.lr_scheduler import LambdaLR
 
 from gradcourse.checks import at_least, more_than_zero
 from gradcourse.initialization import initialize
 from gradcourse.models import TransformerBlock, seeded
 from gradcourse.tasks import reversal
-from gradcourse.training import Ensemble, one_thread
+from gradcourse.training import Ensemble, one_thread, warmup_cosine
 
 __all__ = ["BLOCKS", "LENGTH", "NORMS", "SYMBOLS", "WIDTH", "Reverser", "Step", "make", "train"]
 
@@ -134,7 +133,7 @@ def train(
     rate = more_than_zero("learning_rate", learning_rate)
     ensemble = Ensemble([make(norm, BLOCKS, first_seed + seed) for seed in range(seeds)])
     optimizer = torch.optim.Adam(ensemble.parameters(), lr=rate)
-    schedule = LambdaLR(optimizer, lambda done: min(1.0, (done + 1) / max(warmup, 1)))
+    schedule = warmup_cosine(optimizer, warmup, max(warmup, steps), final=1.0)
     shape = (steps, seeds, BATCH, LENGTH)
     data = reversal(steps * seeds * BATCH, LENGTH, SYMBOLS, first_seed)
     inputs, targets = (part.reshape(shape) for part in data)

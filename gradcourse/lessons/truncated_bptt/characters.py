@@ -20,7 +20,7 @@ from gradcourse.exercises import as_prediction
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel
 from gradcourse.models import seeded
 from gradcourse.tasks import ALPHABET, python_text
-from gradcourse.training import Pace, one_thread, tbptt
+from gradcourse.training import Pace, learning_curve, one_thread, tbptt
 
 __all__ = [
     "STATES",
@@ -189,7 +189,7 @@ def measure_characters(
             update=update,
             state=state,
             bits=bits,
-            curves=_curves(bits),
+            curves=learning_curve(bits, SMOOTH),
             updates=(WINDOW // chunk if often else 1, 1),
             unigram=unigram,
             bigram=bigram,
@@ -278,14 +278,6 @@ def write(
         tokens = torch.multinomial(chances, 1, generator=source)[None]
         written.append(ALPHABET[int(tokens)])
     return start + "".join(written)
-
-
-def _curves(bits: Array) -> Array:
-    whole = bits.shape[2] // SMOOTH * SMOOTH
-    means = bits[..., :whole].reshape(*bits.shape[:2], -1, SMOOTH).mean(axis=3)
-    rows = [np.median(means, axis=1), means.min(axis=1), means.max(axis=1)]
-    curves: Array = np.stack(rows, axis=1)
-    return curves
 
 
 def draw_characters(result: Characters, axes: dict[str, Panel]) -> None:

@@ -18,7 +18,7 @@ from gradcourse.checks import at_least
 from gradcourse.exercises import as_prediction
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel
 from gradcourse.models import seeded
-from gradcourse.training import Pace, one_thread, tbptt
+from gradcourse.training import Pace, learning_curve, one_thread, tbptt
 
 __all__ = ["Echo", "EchoNetwork", "draw_echo", "measure_echo", "pairs_seen"]
 
@@ -143,7 +143,7 @@ def measure_echo(
             chunk=chunk,
             overlap=overlap,
             accuracy=accuracy,
-            curves=_curves(accuracy),
+            curves=learning_curve(accuracy, SMOOTH),
             seen=seen,
             predicted=predicted,
             progress=done / WINDOWS,
@@ -209,14 +209,6 @@ def pairs_seen(chunk: int, overlap: int = 0, steps: int = STEPS) -> Array:
     seen = inputs.grad[..., 0].numpy() != 0
     # Row: the step; column: the loss. Pairs at one distance stand on a diagonal.
     return np.array([np.diagonal(seen, distance).mean() for distance in range(steps)])
-
-
-def _curves(accuracy: Array) -> Array:
-    whole = accuracy.shape[2] // SMOOTH * SMOOTH
-    means = accuracy[..., :whole].reshape(*accuracy.shape[:2], -1, SMOOTH).mean(axis=3)
-    rows = [np.median(means, axis=1), means.min(axis=1), means.max(axis=1)]
-    curves: Array = np.stack(rows, axis=1)
-    return curves
 
 
 def draw_echo(result: Echo, axes: dict[str, Panel]) -> None:
