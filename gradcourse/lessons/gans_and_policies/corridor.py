@@ -142,14 +142,18 @@ class Corridor:
     max_norm: float
     progress: float
 
+    @property
+    def best(self) -> float:
+        """Theory: the mean steps to the exit of the best policy."""
+        return -float(theory.corridor_value(theory.CORRIDOR_BEST))
+
     def summary(self) -> str:
         """Return the picture in one line."""
         free, clipped = 10 ** self.exits[:, 0, -1]
-        best = -float(theory.corridor_value(theory.CORRIDOR_BEST))
         return (
             f"after {self.steps[-1]:.0f} steps, steps to the exit: free {_number(free)} "
             f"({self.lost[0]:.0%} of the walkers lost), clipped {_number(clipped)} "
-            f"({self.lost[1]:.0%} lost); best possible {best:.2f}; {self.acted:.0%} of the "
+            f"({self.lost[1]:.0%} lost); best possible {self.best:.2f}; {self.acted:.0%} of the "
             "gradients were clipped"
         )
 
@@ -282,8 +286,7 @@ def draw_corridor(result: Corridor, axes: dict[str, Panel]) -> None:
         lw=2,
         label="theory: exact gradient",
     )
-    best = math.log10(-float(theory.corridor_value(theory.CORRIDOR_BEST)))
-    exits.hline("best", best, color=THEORY, ls=":", lw=2.5, label="theory: best")
+    exits.hline("best", math.log10(result.best), color=THEORY, ls=":", lw=2.5, label="theory: best")
     norms.set(title="One episode's gradient, free", xlabel="steps walked so far", xlim=(0, end))
     limit = math.log10(result.max_norm)
     finite = np.concatenate([result.norms.ravel(), result.mean_norm, [limit, 0.0, 2.5]])

@@ -19,7 +19,7 @@ from gradcourse.exercises import as_prediction
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel
 from gradcourse.models import MLP, seeded
 from gradcourse.tasks import split_digits
-from gradcourse.training import Ensemble, one_thread
+from gradcourse.training import Ensemble, learning_curve, one_thread
 
 __all__ = ["NETWORKS", "Gradients", "draw_gradients", "hidden_gradients", "measure_gradients"]
 
@@ -87,6 +87,11 @@ class Gradients:
     def lost(self) -> float:
         """Median share that becomes 0 at the present scale."""
         return float(np.median(self.flushed[:, self.here]))
+
+    @property
+    def curves(self) -> Array:
+        """``flushed`` and ``overflowed``: median, lowest and highest seed, shape (2, 3, scales)."""
+        return learning_curve(np.stack([self.flushed, self.overflowed]), 1)
 
     def summary(self) -> str:
         """Return the picture in one line."""
@@ -288,13 +293,12 @@ def draw_gradients(result: Gradients, axes: dict[str, Panel]) -> None:
         xticklabels=[f"$2^{{{power}}}$" for power in range(-8, 41, 8)],
     )
     powers = result.log2_scales
-    for key, shares, predicted, colour, words in (
-        ("zero", result.flushed, result.by_layers, MEASURED, "0"),
-        ("inf", result.overflowed, result.overflow_theory, PALETTE[2], "inf"),
+    zeros, infinities = result.curves
+    for key, (middle, low, high), predicted, colour, words in (
+        ("zero", zeros, result.by_layers, MEASURED, "0"),
+        ("inf", infinities, result.overflow_theory, PALETTE[2], "inf"),
     ):
-        low, high = shares.min(axis=0), shares.max(axis=0)
         lost.band(f"{key} band", powers, low, high, color=colour, alpha=0.2)
-        middle = np.median(shares, axis=0)
         lost.line(key, powers, middle, color=colour, lw=4, label=f"measured: becomes {words}")
         label = "theory: erf per layer" if key == "zero" else "_"
         lost.line(f"{key} theory", powers, predicted, color=THEORY, ls="--", label=label)

@@ -17,7 +17,7 @@ from gradcourse.exercises import as_prediction
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel
 from gradcourse.models import MLP, seeded
 from gradcourse.tasks import split_digits
-from gradcourse.training import Ensemble, Pace, one_thread
+from gradcourse.training import Ensemble, Pace, learning_curve, one_thread
 
 __all__ = ["OPTIMIZERS", "Order", "draw_order", "measure_order"]
 
@@ -74,6 +74,18 @@ class Order:
         """Median loss over seeds and over the last fifth of the steps, for each way, shape (3,)."""
         late = self.losses[-max(1, len(self.losses) // 5) :]
         return np.asarray(np.median(late, axis=(0, 2)))
+
+    @property
+    def loss_curves(self) -> Array:
+        """The losses' median, lowest and highest seed, shape (ways, 3, times)."""
+        return learning_curve(self.losses.transpose(1, 2, 0), 1)
+
+    @property
+    def norm_curves(self) -> Array:
+        """The same of log10 of the norms, and in a last row of ``free``: shape (4, 3, times)."""
+        every = np.concatenate([self.norms, self.free[:, None]], axis=1)
+        with np.errstate(divide="ignore"):
+            return learning_curve(np.log10(every).transpose(1, 2, 0), 1)
 
     @property
     def apart(self) -> float:
@@ -203,18 +215,15 @@ def draw_order(result: Order, axes: dict[str, Panel]) -> None:
     loss.set(title="Loss", xlabel="step", ylabel="training loss", xlim=(0, STEPS), ylim=(0, 3.6))
     norm.set(title="Norm that reaches the optimizer", xlabel="step", xlim=(0, STEPS))
     norm.decades("y", -8, 3)
-    with np.errstate(divide="ignore"):
-        norms, free = np.log10(result.norms), np.log10(result.free)
-    for panel, values in ((loss, result.losses), (norm, norms)):
+    losses, norms = result.loss_curves, result.norm_curves
+    for panel, curves in ((loss, losses), (norm, norms)):
         for way, colour, words in ((0, PALETTE[2], "right order"), (1, MEASURED, "clip first")):
-            each = values[:, way]
-            low, high = each.min(axis=1), each.max(axis=1)
+            middle, low, high = curves[way]
             panel.band(f"{words} band", x, low, high, color=colour, alpha=0.2)
-            middle = np.median(each, axis=1)
             panel.line(words, x, middle, color=colour, lw=4, label=f"measured: {words}")
-    expected = np.median(result.losses[:, 2], axis=1)
+    expected, free = losses[2, 0], norms[3, 0]
     loss.line("theory", x, expected, color=THEORY, ls="--", label="theory: right, max_norm / scale")
-    norm.line("free", x, np.median(free, axis=1), color="#888888", lw=1.5, label="before clipping")
+    norm.line("free", x, free, color="#888888", lw=1.5, label="before clipping")
     norm.hline(
         "limit", math.log10(result.limit), color=THEORY, ls="--", label="theory: max_norm / scale"
     )

@@ -70,6 +70,11 @@ class Sawtooth:
             return math.nan
         return float((places.size - 1) / (places[-1] - places[0]))
 
+    @property
+    def share_theory(self) -> Array:
+        """Theory: the share at growth intervals from 1 to 50, shape (50,)."""
+        return np.array([theory.skipped_share(interval) for interval in range(1, LONGEST + 1)])
+
     def summary(self) -> str:
         """Return the picture in one line."""
         words = (
@@ -196,7 +201,7 @@ def draw_sawtooth(result: Sawtooth, axes: dict[str, Panel]) -> None:
         xlim=(0, LONGEST + 2),
         ylim=(0, 0.62),
     )
-    bound = [theory.skipped_share(interval) for interval in intervals.tolist()]
+    bound = result.share_theory
     share.line("theory", intervals, bound, color=THEORY, ls="--", label="theory: 1/(interval + 1)")
     share.line(
         "measured",

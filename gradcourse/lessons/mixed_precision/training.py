@@ -20,7 +20,7 @@ from gradcourse.exercises import as_prediction
 from gradcourse.live import MEASURED, PALETTE, THEORY, Panel
 from gradcourse.models import MLP, seeded
 from gradcourse.tasks import split_digits
-from gradcourse.training import Pace, one_thread
+from gradcourse.training import Pace, learning_curve, one_thread
 
 __all__ = ["WAYS", "Trained", "draw_training", "measure_training"]
 
@@ -75,6 +75,11 @@ class Trained:
         """Median loss of the last windows, by way; NaN counts as infinite."""
         late = np.nan_to_num(self.losses[-3:].mean(axis=0), nan=np.inf)
         return dict(zip(WAYS, np.median(late, axis=1).tolist(), strict=True))
+
+    @property
+    def curves(self) -> Array:
+        """The losses' median, lowest and highest seed, shape (ways, 3, windows)."""
+        return learning_curve(self.losses.transpose(1, 2, 0), 1)
 
     def summary(self) -> str:
         """Return the picture in one line."""
@@ -213,18 +218,15 @@ def measure_training(
 def draw_training(result: Trained, axes: dict[str, Panel]) -> None:
     """Show the five losses, and the scale that the scaler found."""
     loss, scale = axes["loss"], axes["scale"]
-    x = WINDOW * (np.arange(len(result.losses)) + 0.5)
+    x, curves = WINDOW * (np.arange(len(result.losses)) + 0.5), result.curves
     loss.set(title="Loss", xlabel="step", ylabel="training loss", xlim=(0, STEPS), ylim=(0, 4.6))
     for way in (1, 2, 3, 4):
-        each = result.losses[:, way]
-        low, high = each.min(axis=1), each.max(axis=1)
+        middle, low, high = curves[way]
         name, colour = WAYS[way], COLOURS[way]
         loss.band(f"{name} band", x, low, high, color=colour, alpha=0.15)
-        middle = np.median(each, axis=1)
         label = f"measured: {name}" if way == 1 else name
         loss.line(name, x, middle, color=colour, lw=5 - 0.7 * way, label=label)
-    exact = np.median(result.losses[:, 0], axis=1)
-    loss.line("theory", x, exact, color=THEORY, ls="--", lw=2, label="theory: float32")
+    loss.line("theory", x, curves[0, 0], color=THEORY, ls="--", lw=2, label="theory: float32")
     steps = np.arange(len(result.log2_scale))
     shown = np.concatenate([result.log2_scale, result.log2_ceiling])
     low, high = 8 * math.floor(shown.min() / 8), 8 * math.ceil(shown.max() / 8)

@@ -80,6 +80,11 @@ class Chaos:
         return _factors(self.log10)
 
     @property
+    def typical(self) -> float:
+        """The measured factor per step of the median seed."""
+        return float(np.median(self.factors))
+
+    @property
     def factor(self) -> float:
         """The factor per step that theory predicts: the root of chi."""
         return _root_chi(self.gain, self.noise)
@@ -87,7 +92,7 @@ class Chaos:
     @property
     def log_chi(self) -> tuple[float, float]:
         """The logarithm of chi: measured, the median network's, and from theory."""
-        return 2 * math.log(float(np.median(self.factors))), 2 * math.log(self.factor)
+        return 2 * math.log(self.typical), 2 * math.log(self.factor)
 
     @property
     def found_edge(self) -> float:
@@ -99,7 +104,7 @@ class Chaos:
         seeds = self.factors
         return (
             f"gain {self.gain:g}, input noise {self.noise:g}: the gradient changes by "
-            f"{np.median(seeds):.3f} a step ({seeds.min():.3f} to {seeds.max():.3f} in {SEEDS} "
+            f"{self.typical:.3f} a step ({seeds.min():.3f} to {seeds.max():.3f} in {SEEDS} "
             f"networks of {WIDTH} units; theory: {self.factor:.3f}); "
             f"the edge of chaos lies at gain {self.edge:.2f}"
         )
@@ -223,7 +228,7 @@ def draw_chaos(result: Chaos, axes: dict[str, Panel]) -> None:
     factor.line(
         "here",
         [result.gain],
-        [float(np.median(result.factors))],
+        [result.typical],
         color=MEASURED,
         marker="o",
         ms=11,

@@ -76,6 +76,11 @@ class Training:
         return int((self.reached < FAILED).sum())
 
     @property
+    def letters(self) -> tuple[float, float]:
+        """Theory: loss and accuracy of knowing the letters, but not their places."""
+        return theory.letters_only(LENGTH, SYMBOLS)
+
+    @property
     def clipped(self) -> float:
         """Share of the steps at which clipping acts."""
         return float((self.gradient > self.max_norm).mean())
@@ -141,7 +146,7 @@ def draw_training(result: Training, axes: dict[str, Panel]) -> None:
     """Show loss and accuracy over the steps, beside guessing and beside knowing the letters."""
     loss, accuracy = axes["loss"], axes["accuracy"]
     steps = np.arange(1, result.loss.shape[1] + 1)
-    letters_loss, letters_accuracy = theory.letters_only(LENGTH, SYMBOLS)
+    letters_loss, letters_accuracy = result.letters
     for panel, title, rows, levels in (
         (loss, "Loss", result.loss, (math.log(SYMBOLS), letters_loss)),
         (accuracy, "Accuracy", result.accuracy, (1 / SYMBOLS, letters_accuracy)),
