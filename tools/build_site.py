@@ -20,11 +20,10 @@ from string import Template
 from typing import Any
 
 import nbformat
-from latex2mathml.converter import convert
 from nbconvert.exporters import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
+from gradcourse.lecture.markdown import to_html
 from tools.build_notebooks import NOTEBOOKS, BuildError, execute, read_source
 
 ROOT = NOTEBOOKS.parent
@@ -53,27 +52,6 @@ def show_figures_as_pages(folder, lesson, pictures, seconds):
 """
 
 
-def mathml(formula: str, display: str = "inline") -> str:
-    """Return a formula as MathML, with a thin space after the name of a function."""
-    return re.sub(
-        r"(<mi>[A-Za-z]{2,}</mi>)(?=<m[is])",
-        r'\1<mspace width="0.17em"/>',
-        convert(formula, display=display),
-    )
-
-
-class Renderer(IPythonRenderer):
-    """Markdown to HTML, with mathematics as MathML, which browsers draw by themselves."""
-
-    def block_math(self, body: str) -> str:
-        """Return a formula on a line of its own."""
-        return mathml(body, "block")
-
-    def inline_math(self, body: str) -> str:
-        """Return a formula inside of a line."""
-        return mathml(body)
-
-
 class Exporter(HTMLExporter):
     """A notebook's cells as HTML, without a page around them."""
 
@@ -89,9 +67,8 @@ class Exporter(HTMLExporter):
 
 def markdown(source: str) -> str:
     """Return the HTML of Markdown with mathematics."""
-    text = MarkdownWithMath(renderer=Renderer(escape=False)).render(source)
     # Links between lessons lead to pages here.
-    return re.sub(r'href="(?:notebooks/)?(\d\d_\w+)\.ipynb', r'href="\1.html', text)
+    return re.sub(r'href="(?:notebooks/)?(\d\d_\w+)\.ipynb', r'href="\1.html', to_html(source))
 
 
 def run(source: Path, site: Path, pictures: int, seconds: float) -> Any:

@@ -1,0 +1,32 @@
+"""A lesson's Markdown as HTML whose mathematics browsers draw by themselves, as MathML."""
+
+from __future__ import annotations
+
+import re
+
+from latex2mathml.converter import convert
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+__all__ = ["to_html"]
+
+
+def to_html(source: str) -> str:
+    """Return the HTML of Markdown with mathematics."""
+    return str(MarkdownWithMath(renderer=_Renderer(escape=False)).render(source))
+
+
+class _Renderer(IPythonRenderer):
+    def block_math(self, body: str) -> str:
+        return _mathml(body, "block")
+
+    def inline_math(self, body: str) -> str:
+        return _mathml(body, "inline")
+
+
+def _mathml(formula: str, display: str) -> str:
+    # With a thin space after the name of a function.
+    return re.sub(
+        r"(<mi>[A-Za-z]{2,}</mi>)(?=<m[is])",
+        r'\1<mspace width="0.17em"/>',
+        convert(formula, display=display),
+    )
