@@ -11,7 +11,7 @@ QUIET := OMP_NUM_THREADS=1
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test site notebooks check-notebooks lint bench-course bench-monitor bench-picture bench-sweep bench-slider ci clean
+.PHONY: help lab test site notebooks check-notebooks lint steady bench-course bench-monitor bench-picture bench-sweep bench-slider ci clean
 
 help:  ## show this list
 	@echo "make lab     open the course in JupyterLab (in gradcourse-notebooks/, a copy of your own)"
@@ -21,6 +21,7 @@ help:  ## show this list
 	@echo "make notebooks        execute notebooks/source/*.py into notebooks/*.ipynb"
 	@echo "make check-notebooks  say whether the two agree"
 	@echo "make lint             ruff and mypy"
+	@echo "make steady           the notebooks' tests fifty times over; says how many runs failed"
 	@echo "make site             the course as pages without a kernel, sliders included, in site/"
 	@echo "make bench-course     imports, the first picture, each lesson's time and memory, the install"
 	@echo "make bench-sweep      a profile and a phase diagram, beside loop, vmap and NumPy"
@@ -54,6 +55,10 @@ lint:
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+
+steady:
+	@tools/environment.sh test
+	@$(QUIET) $(RUN) tools/repeat_tests.py -n 2 --dist loadfile $(ARGS)
 
 site:
 	@tools/environment.sh dev
