@@ -24,7 +24,9 @@ import sys
 
 if importlib.util.find_spec("gradcourse") is None:
     wheel = next(pathlib.Path().glob("gradcourse-*.whl"), None)
-    assert wheel, "Put gradcourse-*.whl beside this notebook, then run this cell again."
+    if wheel is None:
+        lack = "This copy of the course has no address to install from."
+        raise RuntimeError(f"{lack} Put gradcourse-*.whl beside this notebook and run again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True)
 
 # %%
