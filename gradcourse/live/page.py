@@ -30,6 +30,10 @@ TRIED = 8
 MOST_VALUES = 25
 
 
+# A setting, and its result or the error that refuses it.
+Found = tuple[dict[str, Any], Any]
+
+
 class Pictures:
     """The pictures of a figure at any setting, drawn on a canvas of their own.
 
@@ -55,14 +59,24 @@ class Pictures:
         self._results = results
         self._settings = settings
 
-    def at(self, moved: Mapping[str, Any], anew: bool) -> tuple[bytes, str]:
-        """Return the picture and the summary at a setting, ``anew`` with limits of its own.
-
-        A setting that is refused has a picture that says why.
-        """
+    def found(self, moved: Mapping[str, Any]) -> Found:
+        """Return the result at a setting, or why it is refused."""
         setting = {**self._settings, **moved}
         try:
             *_, result = self._results.steps(setting)
+        except ValueError as error:
+            return setting, error
+        return setting, result
+
+    def drawn(self, found: Found, anew: bool) -> tuple[bytes, str]:
+        """Return the picture and the summary of a result, ``anew`` with limits of its own.
+
+        What is refused has a picture that says why.
+        """
+        setting, result = found
+        try:
+            if isinstance(result, ValueError):
+                raise result
             if anew:
                 self.canvas.forget_limits()
             self.canvas.describe(self._draw, result)
@@ -124,20 +138,24 @@ def save_page(
         If the page would be larger than ``megabytes``; a few pictures tell that beforehand.
     """
     grid = [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
+    tried: dict[int, Found] = {}
     if len(grid) > 2 * TRIED:
         # Evenly spaced, and not at the ends, where a picture may be emptier than most.
-        tried = [grid[(2 * k + 1) * len(grid) // (2 * TRIED)] for k in range(TRIED)]
-        sizes = [len(_address(pictures.at(setting, True)[0])) for setting in tried]
+        places = [(2 * k + 1) * len(grid) // (2 * TRIED) for k in range(TRIED)]
+        tried = {place: pictures.found(grid[place]) for place in places}
+        sizes = [len(_address(pictures.drawn(found, True)[0])) for found in tried.values()]
         expected = len(grid) * sum(sizes) / TRIED
         _check_size(expected, len(grid), values, megabytes)
         print(f"drawing {len(grid)} pictures, about {expected / 1e6:.1f} MB")
     addresses: dict[str, int] = {}
     shown = [0] * len(grid)
     summaries = [""] * len(grid)
-    # Along the first control, as a drag would go: limits then seldom move.
-    stride = len(grid) // len(next(iter(values.values())))
+    # Along the first control, as a drag would go: limits then seldom move. They belong to the drag,
+    # so a picture that was tried is drawn once more, and only its result is kept.
+    stride = len(grid) // len(next(iter(values.values()), [None]))
     for place in sorted(range(len(grid)), key=lambda place: (place % stride, place)):
-        picture, summaries[place] = pictures.at(grid[place], place < stride)
+        found = tried.pop(place, None) or pictures.found(grid[place])
+        picture, summaries[place] = pictures.drawn(found, place < stride)
         shown[place] = addresses.setdefault(_address(picture), len(addresses))
     data = {
         "controls": [_described(controls[name], values[name]) for name in values],
@@ -145,12 +163,15 @@ def save_page(
         "shown": shown,
         "summaries": summaries,
     }
+    still = [control for name, control in controls.items() if name not in values]
+    held = ", ".join(f"{one.widget.description} {one.said(one.value)}" for one in still)
     width, height = pictures.canvas.size
     template = Template(files("gradcourse.live").joinpath("page.html").read_text(encoding="utf-8"))
     text = template.substitute(
         title=html.escape(path.stem),
         width=width,
         height=height,
+        held=html.escape(f"Held still on this page: {held}." if held else ""),
         # A script element ends at its end tag, wherever that stands.
         data=json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
     )
@@ -186,25 +207,43 @@ def _evenly(controls: Mapping[str, Control], most: int) -> dict[str, list[Any]]:
     for name in reversed(counts):
         if math.prod(counts.values()) > most:
             counts[name] = 1
-    for name, count in counts.items():
-        if count > 1 and controls[name].ends is not None:
-            others = math.prod(counts.values()) // count
-            counts[name] = min(stops[name], MOST_VALUES, most // others)
+    _grow(counts, {name: n for name, n in stops.items() if controls[name].ends}, most)
     values = {}
     for name, count in counts.items():
         if count > 1 and controls[name].ends is None:
             values[name] = [controls[name].position(place) for place in range(count)]
         elif count > 1:
-            values[name] = _with_present(controls[name], count - 1)
+            values[name] = _with_present(controls[name], count)
     return values
 
 
+def _grow(counts: dict[str, int], stops: Mapping[str, int], most: int) -> None:
+    """Give sliders more values while there is room, the first one twice as many as the others."""
+    growing = [name for name in stops if counts[name] > 1]
+    shares = {name: 1 if k else 2 for k, name in enumerate(growing)}
+    while growing:
+        name = min(growing, key=lambda name: counts[name] / shares[name])
+        full = counts[name] >= min(stops[name], MOST_VALUES)
+        if full or math.prod(counts.values()) // counts[name] * (counts[name] + 1) > most:
+            growing.remove(name)
+        else:
+            counts[name] += 1
+
+
 def _with_present(slider: Control, count: int) -> list[Any]:
-    """Return evenly spaced values of a slider and its present one, in order."""
-    places = np.linspace(0, slider.stops() - 1, count).round().astype(int).tolist()
+    """Return values of a slider, evenly spaced to either side of its present one, in order."""
+    last, present = slider.stops() - 1, slider.nearest_stop()
+    gaps = count - 1
+    below = round(gaps * present / last)
+    # A side that exists has a value at its end.
+    below = min(max(below, present > 0), gaps - (present < last))
+    places = {
+        *np.linspace(0, present, below + 1).round().astype(int).tolist(),
+        *np.linspace(present, last, gaps - below + 1).round().astype(int).tolist(),
+    }
     values = {place: slider.position(place) for place in places}
     # A value between two stops takes the place of the one that is next to it.
-    values[slider.nearest_stop()] = slider.value
+    values[present] = slider.value
     return [values[place] for place in sorted(values)]
 
 

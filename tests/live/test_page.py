@@ -165,6 +165,56 @@ def test_values_given_twice_are_shown_once(figure):
     assert page_values(figure._controls, {"depth": [5, 1, 5]}, 9) == {"depth": [5, 1]}
 
 
+def test_what_is_tried_to_tell_the_size_is_measured_once(tmp_path):
+    asked = []
+
+    def counted(depth=1):
+        asked.append(depth)
+        return Result(depth, 0.0, "a")
+
+    figure = live(counted, draw, size=(300, 200), depth=(1, 100), remember=0)
+    asked.clear()
+    figure.save(tmp_path / "one.html", depth=range(1, 41))
+    assert sorted(asked) == list(range(1, 41))
+
+
+def test_controls_that_a_page_does_not_offer_are_named_with_their_values(figure, tmp_path):
+    figure.save(tmp_path / "one.html", depth=[1, 2])
+    text, _ = read(tmp_path / "one.html")
+    assert '<p class="held">Held still on this page: rate 0.5, kind a.</p>' in text
+    figure.save(tmp_path / "all.html", depth=[1, 2], rate=[1.0, 2.0], kind=["a"])
+    assert '<p class="held"></p>' in read(tmp_path / "all.html")[0]
+
+
+@pytest.mark.parametrize(
+    ("start", "most", "values"),
+    [
+        (101, 5, [1, 51, 101, 151, 201]),
+        (1, 5, [1, 51, 101, 151, 201]),
+        (201, 3, [1, 101, 201]),
+        (41, 6, [1, 41, 81, 121, 161, 201]),
+        (3, 4, [1, 3, 102, 201]),
+    ],
+)
+def test_values_are_even_to_either_side_of_the_present_one(start, most, values):
+    def measured(depth=start):
+        return Result(depth, 1.0, "a")
+
+    figure = live(measured, draw, size=(300, 200), depth=(1, 201))
+    assert page_values(figure._controls, {}, most) == {"depth": values}
+
+
+def test_the_first_slider_has_twice_as_many_values_as_the_next_and_choices_stay_whole(figure):
+    counts = [len(several) for several in page_values(figure._controls, {}, 100).values()]
+    assert counts == [10, 5, 2]
+
+
+def test_a_page_with_room_for_one_picture_shows_the_present_one(figure, tmp_path):
+    figure.save(tmp_path / "one.html", pictures=1)
+    _, data = read(tmp_path / "one.html")
+    assert (data["controls"], data["summaries"]) == ([], [figure.summary])
+
+
 @pytest.mark.parametrize("most", [1, 2, 6, 30, 150, 10_000])
 def test_without_values_each_control_gets_some_and_its_start_is_among_them(figure, most):
     values = page_values(figure._controls, {}, most)
