@@ -28,6 +28,8 @@ __all__ = ["Pictures", "page_values", "save_page"]
 TRIED = 8
 # Values of one slider that nobody named.
 MOST_VALUES = 25
+# With room for fewer of the first slider, a third one is held still.
+FEWEST = 5
 
 
 # A setting, and its result or the error that refuses it.
@@ -207,7 +209,10 @@ def _evenly(controls: Mapping[str, Control], most: int) -> dict[str, list[Any]]:
     for name in reversed(counts):
         if math.prod(counts.values()) > most:
             counts[name] = 1
-    _grow(counts, {name: n for name, n in stops.items() if controls[name].ends}, most)
+    sliders = [name for name in counts if counts[name] > 1 and controls[name].ends is not None]
+    while len(sliders) > 2 and most * counts[sliders[0]] < math.prod(counts.values()) * FEWEST:
+        counts[sliders.pop()] = 1
+    _grow(counts, {name: stops[name] for name in sliders}, most)
     values = {}
     for name, count in counts.items():
         if count > 1 and controls[name].ends is None:
@@ -219,7 +224,7 @@ def _evenly(controls: Mapping[str, Control], most: int) -> dict[str, list[Any]]:
 
 def _grow(counts: dict[str, int], stops: Mapping[str, int], most: int) -> None:
     """Give sliders more values while there is room, the first one twice as many as the others."""
-    growing = [name for name in stops if counts[name] > 1]
+    growing = list(stops)
     shares = {name: 1 if k else 2 for k, name in enumerate(growing)}
     while growing:
         name = min(growing, key=lambda name: counts[name] / shares[name])

@@ -209,6 +209,22 @@ def test_the_first_slider_has_twice_as_many_values_as_the_next_and_choices_stay_
     assert counts == [10, 5, 2]
 
 
+@pytest.mark.parametrize(("most", "counts"), [(45, [5, 3, 3]), (44, [11, 4])])
+def test_a_third_slider_is_held_still_where_the_first_would_have_fewer_than_five_values(
+    most, counts
+):
+    def three(first=1.0, second=1.0, third=1.0):
+        return Result(first, second, third)
+
+    def name(result, axes):
+        axes.set(title=result.kind)
+
+    figure = live(three, name, first=(0.0, 1.0), second=(0.0, 1.0), third=(0.0, 1.0))
+    offered = page_values(figure._controls, {}, most)
+    assert [len(several) for several in offered.values()] == counts
+    assert list(offered) == ["first", "second", "third"][: len(counts)]
+
+
 def test_a_page_with_room_for_one_picture_shows_the_present_one(figure, tmp_path):
     figure.save(tmp_path / "one.html", pictures=1)
     _, data = read(tmp_path / "one.html")
