@@ -1,9 +1,11 @@
 """Copy the course into a learner's folder and never lose a learner's work.
 
-A hidden manifest in that folder remembers, by its hash, every version that the course put there. A
-notebook whose hash is remembered is as it was shipped and may be replaced; any other is the
-learner's. The manifest is written before the notebooks and each file appears whole or not at all,
-so a copy that is stopped at any moment is completed by the next one.
+A hidden manifest in that folder remembers, by its hashes, every version that the course put there.
+A notebook that is remembered, or differs from one only by what running it writes, may be replaced;
+any other is the learner's. One that was run is replaced only when there is another lesson to bring,
+so that its results stay as long as they can. The manifest is written before the notebooks and each
+file appears whole or not at all, so a copy that is stopped at any moment is completed by the next
+one.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gradcourse import __version__
 from gradcourse.cli.course import Refusal, list_lessons
@@ -21,6 +24,9 @@ __all__ = ["Copied", "copy_course"]
 
 MANIFEST = ".gradcourse.json"
 PARTIAL_ENDING = ".gradcourse-part"
+# What running or looking at a notebook writes into the metadata of a cell, and of the whole.
+OF_A_RUN = {"collapsed", "execution", "jupyter", "scrolled", "trusted"}
+OF_A_KERNEL = {"kernelspec", "language_info", "widgets"}
 
 
 @dataclass
@@ -32,7 +38,7 @@ class Copied:
     added
         Notebooks that were not there.
     updated
-        Notebooks that were as shipped and are now the course's present version.
+        Notebooks that were as shipped, or only run, and are now the course's present version.
     kept
         Notebooks that the learner changed; they were not touched.
     beside
@@ -123,7 +129,14 @@ def _state(path: Path, content: bytes, shipped: list[str]) -> str:
         return "changed"
     if here == content:
         return "present"
-    return "as shipped" if _digest(here) in shipped else "changed"
+    if _digest(here) in shipped:
+        return "as shipped"
+    lesson = _lesson(here)
+    if lesson is None:
+        return "changed"
+    if lesson == _lesson(content):
+        return "present"
+    return "as shipped" if _digest(lesson) in shipped else "changed"
 
 
 def _remember(folder: Path, contents: dict[str, bytes]) -> dict[str, list[str]]:
@@ -131,8 +144,9 @@ def _remember(folder: Path, contents: dict[str, bytes]) -> dict[str, list[str]]:
     before = json.dumps(shipped)
     for name, content in contents.items():
         known = shipped.setdefault(name, [])
-        if _digest(content) not in known:
-            known.append(_digest(content))
+        for version in (content, _lesson(content)):
+            if version is not None and _digest(version) not in known:
+                known.append(_digest(version))
     if json.dumps(shipped) != before or not (folder / MANIFEST).is_file():
         text = json.dumps({"gradcourse": __version__, "shipped": shipped}, indent=1)
         _write(folder / MANIFEST, (text + "\n").encode())
@@ -146,6 +160,29 @@ def _read_manifest(folder: Path) -> dict[str, list[str]]:
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         # Without a readable manifest every notebook that differs counts as the learner's.
         return {}
+
+
+def _lesson(content: bytes) -> bytes | None:
+    """Return what a person wrote into a notebook, or None if it is none that can be read."""
+    try:
+        notebook = json.loads(content)
+        cells = [
+            {
+                "type": cell["cell_type"],
+                "source": "".join(cell["source"]),
+                "metadata": _without(cell.get("metadata", {}), OF_A_RUN),
+                "attachments": cell.get("attachments", {}),
+            }
+            for cell in notebook["cells"]
+        ]
+        whole = {"cells": cells, "metadata": _without(notebook["metadata"], OF_A_KERNEL)}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return json.dumps(whole, sort_keys=True).encode()
+
+
+def _without(metadata: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in metadata.items() if name not in names}
 
 
 def _digest(content: bytes) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -41,6 +45,70 @@ def test_a_new_version_reaches_unchanged_notebooks_and_spares_changed_ones(
     assert (done.updated, done.kept, done.beside) == (["01_a.ipynb"], ["02_b.ipynb"], [])
     assert (mine / "01_a.ipynb").read_bytes() == (folder / "01_a.ipynb").read_bytes()
     assert (mine / "02_b.ipynb").read_text() == "my notes"
+
+
+def run(path: Path) -> None:
+    """Execute a notebook, and save it with all that a front end writes on that occasion."""
+    notebook = nbclient.NotebookClient(nbformat.read(path, as_version=4)).execute()
+    for cell in notebook.cells:
+        cell.metadata |= {"collapsed": False, "scrolled": True, "jupyter": {"outputs_hidden": True}}
+    notebook.metadata["widgets"] = {"state": {}}
+    nbformat.write(notebook, path)
+
+
+def test_a_notebook_that_was_only_run_keeps_its_results_until_the_lesson_changes(
+    course: Course, tmp_path: Path
+) -> None:
+    folder, mine = course(_01_a=["print(1)"], _02_b=["print(1)"]), tmp_path / "mine"
+    copy_course(folder, mine)
+    run(mine / "01_a.ipynb")
+    run(mine / "02_b.ipynb")
+    results = (mine / "02_b.ipynb").read_bytes()
+    assert b"1\\n" in results
+    assert copy_course(folder, mine) == Copied()
+    course(_01_a=["print(2)"])
+    assert copy_course(folder, mine) == Copied(updated=["01_a.ipynb"])
+    assert (mine / "01_a.ipynb").read_bytes() == (folder / "01_a.ipynb").read_bytes()
+    assert (mine / "02_b.ipynb").read_bytes() == results
+
+
+@pytest.mark.parametrize("edit", ["source", "kind", "tag", "picture", "another cell", "title"])
+def test_whatever_a_person_writes_into_a_notebook_is_kept(
+    course: Course, tmp_path: Path, edit: str
+) -> None:
+    folder, mine = course(_01_a=["1"]), tmp_path / "mine"
+    copy_course(folder, mine)
+    notebook = nbformat.read(mine / "01_a.ipynb", as_version=4)
+    match edit:
+        case "source":
+            notebook.cells[0].source += "  # mine"
+        case "kind":
+            notebook.cells[0] = nbformat.v4.new_raw_cell(notebook.cells[0].source)
+        case "tag":
+            notebook.cells[0].metadata["slideshow"] = {"slide_type": "slide"}
+        case "picture":
+            notebook.cells[0]["attachments"] = {"mine.png": {"image/png": ""}}
+        case "another cell":
+            notebook.cells.append(nbformat.v4.new_markdown_cell("mine"))
+        case "title":
+            notebook.metadata["title"] = "mine"
+    edited = json.dumps(notebook)
+    (mine / "01_a.ipynb").write_text(edited)
+    course(_01_a=["2"])
+    assert copy_course(folder, mine).kept == ["01_a.ipynb"]
+    assert (mine / "01_a.ipynb").read_text() == edited
+
+
+def test_a_manifest_of_an_older_course_still_tells_what_was_shipped(
+    course: Course, tmp_path: Path
+) -> None:
+    folder, mine = course(_01_a=["1"]), tmp_path / "mine"
+    mine.mkdir()
+    shutil.copy(folder / "01_a.ipynb", mine)
+    digest = hashlib.sha256((mine / "01_a.ipynb").read_bytes()).hexdigest()
+    (mine / MANIFEST).write_text(json.dumps({"shipped": {"01_a.ipynb": [digest]}}))
+    course(_01_a=["2"])
+    assert copy_course(folder, mine).updated == ["01_a.ipynb"]
 
 
 def test_a_deleted_notebook_comes_back(course: Course, tmp_path: Path) -> None:
