@@ -57,6 +57,18 @@ def _dispatch(asked: argparse.Namespace) -> int:
         from gradcourse.cli.ledger import check_claims
 
         return check_claims(asked.lessons, seeds=asked.seeds, jobs=asked.jobs)
+    if asked.command == "lecture":
+        from gradcourse.cli.lecture import lecture, print_notes
+
+        if asked.notes:
+            return print_notes(asked.lesson)
+        return lecture(
+            asked.lesson,
+            host=asked.host,
+            port=asked.port,
+            browser=asked.browser,
+            scheme=asked.scheme,
+        )
     from gradcourse.cli.info import info
 
     return info()
@@ -136,6 +148,36 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         metavar="N",
         help="run N lessons at the same time (default: 1)",
+    )
+
+    lecture = commands.add_parser(
+        "lecture",
+        help="show a lesson's live figures on a projector, one slide each",
+        description="Show a lesson as slides, its live figures with large controls. "
+        "The page asks no other host for anything. Press ? in it for its keys.",
+    )
+    lecture.add_argument("lesson", metavar="LESSON", help="01, a name, or part of one")
+    lecture.add_argument("--port", type=_port, help="the port to listen on")
+    lecture.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on; 0.0.0.0 opens the lecture, unencrypted, to your network, "
+        "for whoever has the address with its token (default: this machine only)",
+    )
+    lecture.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="open no browser window"
+    )
+    looks = lecture.add_mutually_exclusive_group()
+    for scheme in ("light", "dark"):
+        looks.add_argument(
+            f"--{scheme}",
+            dest="scheme",
+            action="store_const",
+            const=scheme,
+            help=f"start {scheme}, whatever the browser prefers",
+        )
+    lecture.add_argument(
+        "--notes", action="store_true", help="print the lecturer's notes instead, and exit"
     )
 
     commands.add_parser("info", help="print versions, the device and why it was chosen, memory")

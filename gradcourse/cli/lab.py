@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 
 from gradcourse.cli.copying import Copied, copy_course
-from gradcourse.cli.course import Refusal, find_course
+from gradcourse.cli.course import find_course
+from gradcourse.cli.ports import refuse_taken
 
 __all__ = ["lab"]
 
@@ -21,7 +21,7 @@ def lab(folder: Path, *, port: int | None, browser: bool, beside: bool) -> int:
     """Copy the course into a folder, say what was kept, and open JupyterLab there."""
     course = find_course()
     if port is not None:
-        _refuse_taken(port)
+        refuse_taken(port)
     copied = copy_course(course, folder, beside=beside)
     print(_report(copied, folder), flush=True)
     with tempfile.TemporaryDirectory(prefix="gradcourse-") as settings:
@@ -87,28 +87,3 @@ def _open_jupyterlab(options: list[str]) -> int:
 
     LabApp.launch_instance(options)
     return 0
-
-
-def _refuse_taken(port: int) -> None:
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        "localhost", port, type=socket.SOCK_STREAM
-    ):
-        try:
-            probe = socket.socket(family, kind, protocol)
-        except OSError:
-            continue
-        with probe:
-            if os.name == "posix":
-                # As JupyterLab does: a port that a stopped server just left is free.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(address)
-            except PermissionError:
-                raise Refusal(f"port {port} is reserved; choose one above 1023", code=1) from None
-            except OSError as error:
-                if family == socket.AF_INET:
-                    raise Refusal(
-                        f"port {port} cannot be used ({error.strerror}); choose another, or leave "
-                        "--port out and JupyterLab finds a free one",
-                        code=1,
-                    ) from None
