@@ -23,6 +23,7 @@ from gradcourse.live.player import make_player
 from gradcourse.live.results import Results
 from gradcourse.live.running import ProgressBar, Run
 from gradcourse.live.said import in_words, status, summary_of
+from gradcourse.live.sheet import FIGURE, SHEET
 
 __all__ = ["LiveFigure", "live"]
 
@@ -64,7 +65,7 @@ def live(
         button that stops; a control that moves meanwhile starts anew. Called from Python, as for
         the first picture, it runs to its end, and only that is drawn.
     draw
-        ``draw(result, axes)`` describes the picture on a :class:`~gradcourse.live.Panel`, or on a
+        ``draw(result, axes)`` describes the picture on a :class:`Panel`, or on a
         dict of them when there are several. It is called for each result and computes nothing.
     panels
         Places and names of the axes, as in ``Figure.subplot_mosaic``.
@@ -402,7 +403,7 @@ class LiveFigure:
     def _write(self) -> None:
         before = html.escape(words(self._ghost[0])) if self._ghost else ""
         grey = f"<br><span style='opacity:.7'>grey: {before}</span>" if before else ""
-        self._text.value = status(html.escape(self.summary) + grey)
+        self._text.value = status(html.escape(self.summary) + grey) + SHEET
 
     def _next_ghost(self, settings: dict[str, Any]) -> Ghost | None:
         if not self._compare or self._drawn is None or settings == self._drawn:
@@ -419,7 +420,7 @@ class LiveFigure:
         self.error = error
         self.summary = in_words(error)
         self._image.value = sentence_png(self.summary, self.canvas.size, self.canvas.scale)
-        self._text.value = status(html.escape(self.summary))
+        self._text.value = status(html.escape(self.summary)) + SHEET
 
     def _make_widget(self, play: str | None) -> None:
         self._player = None if play is None else make_player(self._controls[play])
@@ -431,6 +432,7 @@ class LiveFigure:
             self._progress.widget if self._results.goes_on else None,
             self.canvas.size[0],
         )
+        self.widget.add_class(FIGURE)
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ipywidgets
@@ -15,6 +17,19 @@ __all__ = ["ProgressBar", "Run"]
 
 # Between two steps the kernel takes in what the page has sent: several turns of its event loop.
 BREATH = 0.005
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interrupt raise, as in a cell; between its messages a kernel ignores it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Run:
@@ -48,8 +63,13 @@ class Run:
 
     async def _go(self) -> None:
         try:
+            nothing = object()
             await asyncio.sleep(BREATH)
-            for result in self._steps:
+            while True:
+                with _interruptible():
+                    result = next(self._steps, nothing)
+                if result is nothing:
+                    break
                 self._take(result)
                 await asyncio.sleep(BREATH)
         except asyncio.CancelledError:
