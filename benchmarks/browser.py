@@ -1,4 +1,4 @@
-"""A JupyterLab started as a learner starts it, a Chromium, and the kernels behind the notebooks."""
+"""JupyterLab and lectures started as people start them, a Chromium, and notebooks' kernels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ from typing import Any
 
 import psutil
 
-__all__ = ["KERNEL_IDLE", "Lab", "UnusableError", "chromium", "open_chromium", "start_lab"]
+__all__ = [
+    "KERNEL_IDLE",
+    "Lab",
+    "Lecture",
+    "UnusableError",
+    "chromium",
+    "open_chromium",
+    "start_lab",
+    "start_lecture",
+]
 
 TOKEN = "for-this-run-only"
 # Chromium must not ask the network for anything while it is measured.
@@ -123,6 +132,22 @@ class Lab:
 
 
 @dataclass(frozen=True)
+class Lecture:
+    """A lecture that runs.
+
+    Attributes
+    ----------
+    address
+        What it printed, with its token.
+    process
+        The server.
+    """
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A kernel that a page uses, asked from outside."""
 
@@ -165,11 +190,30 @@ def start_lab(folder: Path) -> Iterator[Lab]:
     }
     environment = os.environ | {name: str(path) for name, path in private.items()}
     environment |= {"JUPYTER_TOKEN": TOKEN}
-    notebooks, log = folder / "course", folder / "lab.log"
-    command = [sys.executable, "-m", "gradcourse", "lab", str(notebooks), "--no-browser"]
+    notebooks = folder / "course"
+    words = ["lab", str(notebooks), "--no-browser", "--port", str(port)]
+    with _started(words, folder, folder / "lab.log", environment):
+        address = f"http://127.0.0.1:{port}"
+        yield Lab(address, notebooks, folder / "runtime", folder / "settings")
+
+
+@contextmanager
+def start_lecture(folder: Path, *words: str) -> Iterator[Lecture]:
+    """Start ``gradcourse lecture`` in a folder, and end it."""
+    command = ["lecture", *words, "--no-browser", "--port", str(_free_port())]
+    log = folder.with_name(f"{folder.name}.log")
+    with _started(command, folder, log, dict(os.environ)) as (process, address):
+        yield Lecture(address, process)
+
+
+@contextmanager
+def _started(
+    words: list[str], folder: Path, log: Path, environment: dict[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Give a command of gradcourse that runs, and the first address that it printed."""
     with log.open("w") as output:
         process = subprocess.Popen(
-            [*command, "--port", str(port)],
+            [sys.executable, "-m", "gradcourse", *words],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
@@ -178,12 +222,11 @@ def start_lab(folder: Path) -> Iterator[Lab]:
         )
     try:
         deadline = time.monotonic() + 60
-        while not re.search(rf"http://\S+:{port}/", log.read_text()):
+        while not (found := re.search(r"http://\S+:\d+/\S*", log.read_text())):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
+                raise RuntimeError(f"gradcourse {words[0]} did not start:\n{log.read_text()}")
             time.sleep(0.1)
-        address = f"http://127.0.0.1:{port}"
-        yield Lab(address, notebooks, folder / "runtime", folder / "settings")
+        yield process, found.group()
     finally:
         _end(process)
 
