@@ -23,8 +23,8 @@ __all__ = [
     "temporal_order",
 ]
 
-# What :func:`python_text` is written in: a line's end and the printable characters of ASCII.
 ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
+"""What :func:`python_text` is written in: a line's end and the printable characters of ASCII."""
 
 
 def digits(batch: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:

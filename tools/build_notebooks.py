@@ -23,7 +23,7 @@ from typing import Any
 import jupytext
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -63,18 +63,21 @@ def read_source(source: Path) -> Notebook:
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
-def execute(notebook: Notebook, folder: Path) -> Notebook:
+def execute(notebook: Notebook, folder: Path, timeout: int = CELL_TIMEOUT) -> Notebook:
     """Return the notebook with the outputs of a fresh kernel that runs in a folder.
+
+    No cell may run for more than ``timeout`` seconds.
 
     Raises
     ------
     BuildError
-        If a cell raises, a widget's callback raises, or anything is written to standard error.
+        If a cell raises or runs too long, a widget's callback raises, or anything is written to
+        standard error.
     """
     node = nbformat.from_dict(notebook)
     client = NotebookClient(
         node,
-        timeout=CELL_TIMEOUT,
+        timeout=timeout,
         kernel_name="python3",
         coalesce_streams=True,
         record_timing=False,
@@ -85,6 +88,8 @@ def execute(notebook: Notebook, folder: Path) -> Notebook:
         client.execute(env=_environment())
     except CellExecutionError as error:
         raise BuildError(f"{error.ename}: {error.evalue}\n{error.traceback}") from None
+    except CellTimeoutError:
+        raise BuildError(f"a cell ran for more than {timeout} s") from None
     except DeadKernelError:
         raise BuildError("the kernel died") from None
     executed: Notebook = json.loads(nbformat.writes(node))

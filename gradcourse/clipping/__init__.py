@@ -3,19 +3,17 @@
 Each function works in place, takes a Tensor, a Module or an iterable of Tensors, and keeps torch's
 names and order of arguments.
 
-======================================  =============================================  ==========
-function                                what it limits                                 direction
-======================================  =============================================  ==========
-``clip_grad_norm_``                     the norm of all gradients together             kept
-``clip_grad_value_``                    each element                                   turned
-``clip_grad_norm_per_parameter_``       the norm of each tensor                        turned
-``clip_grad_rms_``                      the root mean square of each tensor            turned
-``clip_grad_agc_``                      each unit, against the size of its weights     turned
-``rescale_grad_norm_``                  sets the norm, small gradients too             kept
-``standardize_grad_``                   sets each tensor's mean and deviation          turned
-``PercentileClip``                      the norm, at a percentile of its history       kept
-``SpikeClip``                           the norm, where it stands out of its average   kept
-======================================  =============================================  ==========
+| name                            | what it limits                               | direction |
+|---------------------------------|----------------------------------------------|-----------|
+| `clip_grad_norm_`               | the norm of all gradients together           | kept      |
+| `clip_grad_value_`              | each element                                 | turned    |
+| `clip_grad_norm_per_parameter_` | the norm of each tensor                      | turned    |
+| `clip_grad_rms_`                | the root mean square of each tensor          | turned    |
+| `clip_grad_agc_`                | each unit, against the size of its weights   | turned    |
+| `rescale_grad_norm_`            | sets the norm, small gradients too           | kept      |
+| `standardize_grad_`             | sets each tensor's mean and deviation        | turned    |
+| `PercentileClip`                | the norm, at a percentile of its history     | kept      |
+| `SpikeClip`                     | the norm, where it stands out of its average | kept      |
 """
 
 from gradcourse.clipping.adaptive import AdaptiveClip, PercentileClip, SpikeClip

@@ -14,6 +14,7 @@ from gradcourse.clipping.sharding import Sharding, local_shard
 __all__ = ["Gradients", "Parameters", "parameter_names", "plain_name"]
 
 Parameters = Tensor | nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
+"""What the functions take: one tensor, a model, or tensors with or without names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from gradcourse.diagnosis.norms import layer_of
 __all__ = ["ADVICE", "Advice", "Diagnosis", "Verdict", "judge"]
 
 Verdict = Literal["healthy", "vanishing", "exploding", "dead", "saturated", "non-finite"]
+"""What :meth:`GradMonitor.diagnose` says of a run."""
 
 # With plain gradient descent, a layer with a thousandth of the gradient learns a thousand times
 # slower.

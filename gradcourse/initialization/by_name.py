@@ -39,6 +39,8 @@ def initialize(
         A model of linear, bilinear, convolutional and recurrent layers, attention, embeddings,
         norms, ``PReLU`` and ``ReZero``.
     scheme
+        Its name:
+
         - ``"xavier_uniform"``, ``"xavier_normal"`` or ``"glorot_..."``: variance
           ``2 / (fan_in + fan_out)``, a compromise between the way forward and the way back (Glorot
           & Bengio 2010);

@@ -39,6 +39,7 @@ SCHEME_NAMES = (
     "torch",
     *_ALIASES,
 )
+"""What :func:`initialize` takes as ``scheme``."""
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,15 @@ from matplotlib import style
 
 __all__ = ["GHOST", "MEASURED", "PALETTE", "RC", "THEORY", "styled"]
 
-# Okabe & Ito 2008, in the order in which lines should take them.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colours of Okabe & Ito 2008 that colour-blind readers tell apart, in the order for lines."""
 
 MEASURED = PALETTE[0]
+"""The colour of what is measured."""
 THEORY = PALETTE[1]
+"""The colour of what theory predicts."""
 GHOST = "#9A9A9A"
+"""The colour of what was there before."""
 
 RC: dict[Any, Any] = {
     "axes.axisbelow": True,

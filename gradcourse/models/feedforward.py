@@ -39,6 +39,7 @@ _MODULES: dict[str, type[nn.Module]] = {
 }
 
 ACTIVATION_NAMES = tuple(_MODULES)
+"""The names that ``activation`` may be, here and in ``gradcourse.theory``."""
 
 
 def activation_module(name: str) -> nn.Module:

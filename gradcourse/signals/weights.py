@@ -21,9 +21,12 @@ __all__ = [
     "random_generator",
 ]
 
-# Peak memory of one set of kept weights; two sets are kept. Depth 200 at width 64 with 8 seeds is
-# 27 MB. Layers beyond the limit are drawn again each time, with the same numbers.
 CACHE_BYTES = 200_000_000
+"""Peak memory of one set of kept weights, in bytes; two sets are kept.
+
+Depth 200 at width 64 with 8 seeds is 27 MB. Layers beyond the limit are drawn again each time, with
+the same numbers.
+"""
 # The same for each piece of memory to work in.
 SCRATCH_BYTES = 30_000_000
 # Products of wider layers gain from a second thread.

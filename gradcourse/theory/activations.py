@@ -144,4 +144,5 @@ _ALL = (
 )
 
 ACTIVATIONS: dict[str, Activation] = {one.name: one for one in _ALL}
+"""The activations by name; ``identity`` is another name of ``linear``."""
 ACTIVATIONS["identity"] = ACTIVATIONS["linear"]

@@ -115,7 +115,7 @@ def chi(
 
     Examples
     --------
-    >>> chi("relu", q=1.0, weight_variance=2.0).__round__(12)
+    >>> round(chi("relu", q=1.0, weight_variance=2.0), 12)
     1.0
     """
     moments = Moments(as_activation(activation))
@@ -173,7 +173,7 @@ def weight_variance_of(scheme: str) -> float:
 
     Examples
     --------
-    >>> chi("relu", 1.0, weight_variance_of("xavier")).__round__(12)
+    >>> round(chi("relu", 1.0, weight_variance_of("xavier")), 12)
     0.5
     """
     try:

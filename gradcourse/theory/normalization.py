@@ -16,6 +16,7 @@ from gradcourse.theory.moments import gaussian_mean
 __all__ = ["NORMS", "batch_norm_chi", "norm_chi", "surviving_share"]
 
 NORMS = ("BatchNorm", "LayerNorm", "RMSNorm")
+"""The norms whose theory is known here."""
 SMALLEST_BATCH = 4
 
 

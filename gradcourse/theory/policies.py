@@ -21,8 +21,8 @@ __all__ = [
     "score_moments",
 ]
 
-# The share of steps to the right with which the corridor of `corridor_value` is left soonest.
 CORRIDOR_BEST = 2 - math.sqrt(2)
+"""The share of steps to the right with which the corridor of `corridor_value` is left soonest."""
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,7 @@ FLOAT_FORMATS = {
     "bfloat16": FloatFormat(8, 7),
     "float32": FloatFormat(8, 23),
 }
+"""The formats by torch's names for them."""
 
 
 def float_format(name: str) -> FloatFormat:
