@@ -194,18 +194,42 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
+def held(archive: Path) -> dict[str, int]:
+    """Return the files of a wheel, each with its checksum."""
+    with zipfile.ZipFile(archive) as packed:
+        return {one.filename: one.CRC for one in packed.infolist()}
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_the_course_and_no_stray_file(distributions: Path) -> None:
     (wheel,) = distributions.glob("*.whl")
-    with zipfile.ZipFile(wheel) as packed:
-        names = packed.namelist()
-    lessons = {path.name for path in (distributions / "tree/notebooks").glob("*.ipynb")}
-    shipped = {Path(name).name for name in names if name.startswith("gradcourse/notebooks/")}
-    assert shipped == lessons
-    assert {"gradcourse/py.typed", "gradcourse/live/page.html"} <= set(names)
-    assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
-    assert not [name for name in names if "checkpoint" in name or "source/" in name]
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"gradcourse"}
+    tree = distributions / "tree"
+    command = ["git", "ls-files", "gradcourse"]
+    listed = subprocess.run(command, cwd=tree, check=True, capture_output=True, text=True)
+    lessons = {f"gradcourse/notebooks/{path.name}" for path in (tree / "notebooks").glob("*.ipynb")}
+    named = {name for name in held(wheel) if ".dist-info/" not in name}
+    assert named == set(listed.stdout.split()) | lessons
+    # What is no Python is forgotten most easily.
+    numbers = [Path(name).name[:2] for name in sorted(lessons)]
+    notes = [Path(name).name[:2] for name in sorted(named) if "/lecture/notes/" in name]
+    assert notes == numbers
+    for wanted in ("py.typed", "live/page.html", "lecture/template/index.html.j2"):
+        assert f"gradcourse/{wanted}" in named
+    others = set(held(wheel)) - named
+    assert any(name.endswith("dist-info/licenses/LICENSE") for name in others)
+    assert {name.split("-")[0] for name in others} == {"gradcourse"}
+
+
+@pytest.mark.slow
+def test_the_source_archive_makes_the_wheel_that_the_tree_makes(
+    distributions: Path, tmp_path: Path
+) -> None:
+    # The one beside it was made from the source archive.
+    (wheel,) = distributions.glob("*.whl")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path)]
+    subprocess.run([*command, str(distributions / "tree")], check=True)
+    (from_tree,) = tmp_path.glob("*.whl")
+    assert held(from_tree) == held(wheel)
 
 
 @pytest.mark.slow
@@ -213,6 +237,12 @@ def test_the_source_archive_holds_what_a_reader_needs(distributions: Path) -> No
     (archive,) = distributions.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
         names = [name.partition("/")[2] for name in packed.getnames()]
-    for wanted in ("LICENSE", "README.md", "pyproject.toml", "gradcourse/cli/__init__.py"):
+    for wanted in (
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "docs/live_figure.gif",
+        "pyproject.toml",
+    ):
         assert wanted in names
     assert not [name for name in names if "checkpoint" in name]
