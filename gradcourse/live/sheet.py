@@ -8,7 +8,8 @@ __all__ = ["FIGURE", "SHEET"]
 FIGURE = "gradcourse-live"
 
 # ipywidgets' sliders do not show that the keyboard is theirs.
-_FOCUS = f".{FIGURE} .noUi-handle:focus-visible{{outline:2px solid;outline-offset:2px}}"
+_COLOUR = "var(--jp-ui-font-color1,currentcolor)"
+_FOCUS = f".{FIGURE} .noUi-handle:focus-visible{{outline:2px solid {_COLOUR};outline-offset:2px}}"
 
 # After a restart sliders still move in the page, and the picture no longer follows. No kernel is
 # left to say so, but JupyterLab gives widgets without one a class.
