@@ -22,7 +22,7 @@ help:  ## show this list
 	@echo "make check-notebooks  say whether the two agree"
 	@echo "make lint             ruff and mypy"
 	@echo "make steady           the notebooks' tests fifty times over; says how many runs failed"
-	@echo "make site             the course as pages without a kernel, sliders included, in site/"
+	@echo "make site             the course as pages without a kernel, in site/ (half an hour; ARGS=api: seconds)"
 	@echo "make bench-course     imports, the first picture, each lesson's time and memory, the install"
 	@echo "make bench-sweep      a profile and a phase diagram, beside loop, vmap and NumPy"
 	@echo "make bench-picture    what drawing and encoding a picture costs in the kernel"

@@ -208,8 +208,12 @@ def front(site: Path) -> str:
     for link in soup("a"):
         address = re.sub(r"^notebooks/(\w+)\.ipynb$", r"\1.html", str(link.get("href", "")))
         link["href"] = address
-        if not link.get_text(strip=True) and not link.find("img"):
+        picture = link.find("img")
+        if not link.get_text(strip=True) and not picture:
             link.decompose()
+        elif picture and not (link.get_text(strip=True) or picture.get("alt")):
+            # The same link stands beside it, in words.
+            link.attrs |= {"aria-hidden": "true", "tabindex": "-1"}
         elif not re.match(r"https?:|#|\d\d_\w+\.html|api/", address):
             # The repository's other files have no pages.
             link.unwrap()

@@ -69,6 +69,52 @@ def test_keys_move_the_slider_and_the_picture_and_its_words_follow(opened):
     assert image.evaluate("e => e.complete && e.naturalWidth") == 1350
 
 
+def test_a_page_in_a_frame_that_may_only_run_scripts_works(browser, saved, tmp_path):
+    # As a learning platform shows an uploaded file.
+    holder = tmp_path / "course.html"
+    holder.write_text(
+        f'<iframe sandbox="allow-scripts" src="{saved.as_uri()}" width="600" height="500"></iframe>'
+        "<script>addEventListener('message', one => "
+        "document.title = one.data.gradcourseHeight)</script>"
+    )
+    page = browser.new_context(offline=True).new_page()
+    troubles = []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda message: troubles.append(message.text))
+    page.goto(holder.as_uri())
+    figure = page.frame_locator("iframe")
+    figure.get_by_label("depth").focus()
+    page.keyboard.press("End")
+    assert figure.get_by_role("status").inner_text() == "a 50 at 1"
+    page.wait_for_function("Number(document.title) > 250")
+    assert not troubles
+    page.context.close()
+
+
+def test_a_finger_drags_the_slider(browser, saved):
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, offline=True
+    )
+    page = context.new_page()
+    page.goto(saved.as_uri())
+    slider = page.get_by_label("depth")
+    box = slider.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    finger = context.new_cdp_session(page)
+
+    def touch(kind, *points):
+        places = [{"x": x, "y": middle} for x in points]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    thumb = box["x"] + box["width"] * 2 / 3
+    touch("touchStart", thumb)
+    for share in (0.5, 0.3, 0.02):
+        touch("touchMove", box["x"] + box["width"] * share)
+    touch("touchEnd")
+    assert page.get_by_role("status").inner_text() == "a 1 at 1"
+    context.close()
+
+
 def test_it_fits_into_the_window(opened):
     wide = opened.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1]
