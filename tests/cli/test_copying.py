@@ -72,6 +72,16 @@ def test_a_notebook_that_was_only_run_keeps_its_results_until_the_lesson_changes
     assert (mine / "02_b.ipynb").read_bytes() == results
 
 
+def test_new_pictures_of_the_same_lesson_reach_a_copy_that_was_not_run(
+    course: Course, tmp_path: Path
+) -> None:
+    folder, mine = course(_01_a=["print(1)"]), tmp_path / "mine"
+    copy_course(folder, mine)
+    run(folder / "01_a.ipynb")
+    assert copy_course(folder, mine) == Copied(updated=["01_a.ipynb"])
+    assert (mine / "01_a.ipynb").read_bytes() == (folder / "01_a.ipynb").read_bytes()
+
+
 @pytest.mark.parametrize("edit", ["source", "kind", "tag", "picture", "another cell", "title"])
 def test_whatever_a_person_writes_into_a_notebook_is_kept(
     course: Course, tmp_path: Path, edit: str
