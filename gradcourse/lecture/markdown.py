@@ -24,9 +24,7 @@ class _Renderer(IPythonRenderer):
 
 
 def _mathml(formula: str, display: str) -> str:
-    # With a thin space after the name of a function.
-    return re.sub(
-        r"(<mi>[A-Za-z]{2,}</mi>)(?=<m[is])",
-        r'\1<mspace width="0.17em"/>',
-        convert(formula, display=display),
-    )
+    # The converter leaves the backslash of an underscore inside of text.
+    converted = convert(formula, display=display).replace(r"\_", "_")
+    # A thin space after the name of a function.
+    return re.sub(r"(<mi>[A-Za-z]{2,}</mi>)(?=<m[is])", r'\1<mspace width="0.17em"/>', converted)
