@@ -208,3 +208,13 @@ def test_nobody_is_asked_about_news_and_updates(address: str) -> None:
     assert found
     assert json.loads(found[1])["news"] == {"disabled": True}
     assert json.loads(ask(f"{address}/lab/api/update")[2]) == {"notification": None}
+
+
+def test_a_lesson_fits_into_the_memory_that_binder_grants() -> None:
+    # Of all lessons this one held the most; benchmarks/README.md has the table.
+    command = [sys.executable, "-m", "benchmarks.hosted", "01"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    (peak,) = re.findall(r"^01_vanishing_and_exploding: ([\d.]+)$", done.stdout, re.MULTILINE)
+    # A kernel that was not counted would be under the least that torch takes.
+    assert 0.3 < float(peak) < 2
+    assert done.stdout.endswith("Within 2 GB.\n")
