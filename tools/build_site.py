@@ -190,11 +190,11 @@ def readable(body: str) -> str:
 
 
 def front(site: Path) -> str:
-    """Return the front page's body, and copy its pictures: the README up to its lessons."""
+    """Return the front page's body, and copy its pictures: the README's first words and lessons."""
     sections = re.split(r"(?m)^(?=## )", (ROOT / "README.md").read_text(encoding="utf-8"))
-    last = next(k for k, one in enumerate(sections) if f"{SOURCES[0].stem}.ipynb" in one)
+    lessons = next(one for one in sections[1:] if f"{SOURCES[0].stem}.ipynb" in one)
     about = (SITE / "about.md").read_text(encoding="utf-8")
-    soup = BeautifulSoup(to_html("".join(sections[: last + 1]) + "\n" + about), "html.parser")
+    soup = BeautifulSoup(to_html(f"{sections[0]}\n{lessons}\n{about}"), "html.parser")
     for image in soup("img"):
         picture = ROOT / str(image["src"])
         # A moving picture cannot be stopped, and the lessons have ones that the reader moves.
