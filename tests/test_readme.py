@@ -129,7 +129,7 @@ def test_a_lesson_s_picture_and_its_words_are_those_of_its_notebook(number):
     assert found.shape == np.asarray(wanted).shape, again
     # Another Pillow may round otherwise.
     assert np.abs(found - np.asarray(wanted)).max() <= 2, again
-    image = rf'<img src="docs/lessons/{number}\.webp" width="240" alt="([^"]*)">'
+    image = rf'<img src="docs/lessons/{number}\.webp" width="380" alt="([^"]*)">'
     (alternative,) = re.findall(image, TEXT)
     assert html.unescape(alternative) == words, again
 
