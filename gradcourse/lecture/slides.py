@@ -23,7 +23,7 @@ CLAIM = re.compile(r"^✓ (.+?)(?:  \[measured .*)?$", re.MULTILINE)
 FOLDED = re.compile(r"<details>.*?</details>", re.DOTALL)
 # In a lecture nobody writes a number into a cell, sees what it printed, or looks for a star.
 FOR_READERS = re.compile(
-    r"^\(?Write\b|becomes a star|\b(?:next|the) cell\b|just printed|^The star "
+    r"^\(?Write\b|becomes a star|\b(?:next|the) cell\b|just printed|^(?:The|Your) star "
 )
 A_STAR = re.compile(r"\s*\(A star[^)]*\)")
 SENTENCE_END = re.compile(r"(?<=[.?!)])\s+(?=[A-Z(`*])")

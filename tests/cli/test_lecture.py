@@ -183,6 +183,7 @@ def test_a_page_of_another_origin_does_not_reach_the_kernel(
         urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor()
     )
     with opener.open(f"http://{place}/?token={token}", timeout=60) as page:
+        assert "default-src 'self'" in page.headers["Content-Security-Policy"]
         cookies = [value.partition(";")[0] for value in page.headers.get_all("Set-Cookie")]
     cookie = "; ".join(cookies)
     address = f"ws://{place}/{path.format(kernel)}"
@@ -204,11 +205,14 @@ def test_ctrl_c_ends_server_and_kernel_and_leaves_no_file(tmp_path: Path) -> Non
     folder, temporary = tmp_path / "here", tmp_path / "temporary"
     folder.mkdir()
     temporary.mkdir()
+    # What a reader has set up for other pages opens no door here.
+    (folder / "voila.json").write_text('{"Voila": {"token": ""}}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(temporary))
         with start_lecture(folder, "00") as lecture:
             place, token = parts(lecture)
             assert answer(f"http://{place}/?token={token}")[0] == 200
+            assert answer(f"http://{place}/")[0] == 403
             children = psutil.Process(lecture.process.pid).children(recursive=True)
             assert children
             assert list(temporary.iterdir())
@@ -216,5 +220,5 @@ def test_ctrl_c_ends_server_and_kernel_and_leaves_no_file(tmp_path: Path) -> Non
             assert lecture.process.wait(30) == 0
             _gone, left = psutil.wait_procs(children, timeout=10)
             assert not left
-    assert not list(folder.iterdir())
+    assert [path.name for path in folder.iterdir()] == ["voila.json"]
     assert not list(temporary.iterdir())
