@@ -34,8 +34,8 @@ BLOCK = re.compile(r"(?:\$\$.*?\$\$|```.*?```|.+?)+?(?=\n\s*\n|\Z)", re.DOTALL)
 # What a slide of 1280 by 720 pixels holds, in lines of text and in characters of one line.
 LINES = 14.5
 CHARACTERS = 88
-# What fits above a figure, beside the prediction.
-INTRODUCTION = 2.5
+# What may stand above a figure, in lines: the prediction, and a text before it if it is short.
+ABOVE = 4.2
 
 
 @dataclass
@@ -159,7 +159,7 @@ class _Slides:
             predict, then = _question(self._blocks[place])
             words = "\n\n".join([then, *self._blocks[place + 1 :]]).strip()
             del self._blocks[place:]
-        if sum(map(_lines, self._blocks)) <= INTRODUCTION and not self._claims:
+        if sum(map(_lines, [*self._blocks, predict])) <= ABOVE and not self._claims:
             predict = "\n\n".join([*self._blocks, predict])
             self._blocks = []
         code, self._code = self._code, []
