@@ -42,9 +42,15 @@ LIGHT, DARK = "xcode", "github-dark"
 # The cell that installs the course where it is missing has nothing to say here.
 INSTALLS = 'find_spec("gradcourse") is None'
 
+# What a page offers whose point is no matter of its first controls; of a choice None means all.
+CHOSEN: dict[str, dict[str, list[float] | None]] = {
+    "12_gans_and_policies-2": {"remedy": None, "generator_rate": [0.03, 0.3, 1, 3]},
+    "13_the_clinic-0": {"case": None, "cure": None},
+}
+
 # Runs in the lesson's kernel before its first cell.
 SHOW_AS_PAGES = """
-def show_figures_as_pages(folder, lesson, pictures, seconds):
+def show_figures_as_pages(folder, lesson, pictures, seconds, chosen):
     import contextlib, html, itertools, pathlib, time
     from gradcourse.live import LiveFigure
     from gradcourse.live.page import page_values
@@ -52,8 +58,24 @@ def show_figures_as_pages(folder, lesson, pictures, seconds):
     made = []
 
     def as_page(figure):
-        name = f"figures/{lesson}-{len(made)}.html"
+        stem = f"{lesson}-{len(made)}"
+        name = f"figures/{stem}.html"
         made.append(name)
+        if stem in chosen:
+            figure.save(
+                pathlib.Path(folder) / name,
+                **{one: values or figure.positions(one) for one, values in chosen[stem].items()},
+            )
+        else:
+            draw_some(figure, pathlib.Path(folder) / name)
+        title = html.escape(figure.summary, quote=True)
+        height = figure.canvas.size[1] + 240
+        return (
+            f'<iframe src="{name}" title="{title}" loading="lazy" style="height:{height}px">'
+            "</iframe>"
+        )
+
+    def draw_some(figure, path):
         # In time of this process: how busy the machine is chooses no pictures.
         started = time.process_time()
         offered = page_values(figure._controls, {}, pictures)
@@ -63,13 +85,7 @@ def show_figures_as_pages(folder, lesson, pictures, seconds):
                 list(figure._results.steps(figure.settings | grid[place * len(grid) // 6]))
         each = (time.process_time() - started) / 3 + 0.1
         at_most = max(8, min(pictures, int(seconds / each)))
-        figure.save(pathlib.Path(folder) / name, pictures=at_most)
-        title = html.escape(figure.summary, quote=True)
-        height = figure.canvas.size[1] + 240
-        return (
-            f'<iframe src="{name}" title="{title}" loading="lazy" style="height:{height}px">'
-            "</iframe>"
-        )
+        figure.save(path, pictures=at_most)
 
     formatters = get_ipython().display_formatter.formatters
     formatters["text/html"].for_type(LiveFigure, as_page)
@@ -98,12 +114,12 @@ def markdown(source: str) -> str:
 def run(source: Path, site: Path, pictures: int, seconds: float) -> Any:
     """Execute a lesson whose live figures become pages, and return it."""
     notebook = read_source(source)
-    asked = json.dumps([str(site), source.stem, pictures, seconds])
+    asked = json.dumps([str(site), source.stem, pictures, seconds, CHOSEN])
     setup: dict[str, Any] = {
         "cell_type": "code",
         "id": "setup",
         "metadata": {},
-        "source": f"{SHOW_AS_PAGES}\nshow_figures_as_pages(*{asked})",
+        "source": f"{SHOW_AS_PAGES}\nimport json\nshow_figures_as_pages(*json.loads({asked!r}))",
         "execution_count": None,
         "outputs": [],
     }
@@ -208,10 +224,10 @@ def front(site: Path) -> str:
     for link in soup("a"):
         address = re.sub(r"^notebooks/(\w+)\.ipynb$", r"\1.html", str(link.get("href", "")))
         link["href"] = address
-        picture = link.find("img")
-        if not link.get_text(strip=True) and not picture:
+        shown = link.find("img")
+        if not link.get_text(strip=True) and not shown:
             link.decompose()
-        elif picture and not (link.get_text(strip=True) or picture.get("alt")):
+        elif shown and not (link.get_text(strip=True) or shown.get("alt")):
             # The same link stands beside it, in words.
             link.attrs |= {"aria-hidden": "true", "tabindex": "-1"}
         elif not re.match(r"https?:|#|\d\d_\w+\.html|api/", address):
@@ -229,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("parts", nargs="*", help="lessons such as 01_name, api; all unless given")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "site")
     parser.add_argument("--pictures", type=int, default=80, help="of each figure, at most")
-    parser.add_argument("--seconds", type=float, default=30, help="for each figure, about")
+    parser.add_argument("--seconds", type=float, default=60, help="for each figure, about")
     asked = parser.parse_args(arguments)
     parts = [*(source.stem for source in SOURCES), "api"]
     names = [Path(name).stem for name in asked.parts] or parts

@@ -206,10 +206,13 @@ def _evenly(controls: Mapping[str, Control], most: int) -> dict[str, list[Any]]:
     # A choice offers all it has or nothing; a slider its ends and where it is, and more if there
     # is room.
     counts = {name: n if controls[name].ends is None else min(n, 3) for name, n in stops.items()}
-    for name in reversed(counts):
+    sliders = [name for name in counts if controls[name].ends is not None]
+    choices = [name for name in counts if controls[name].ends is None]
+    # Held still where there is no room: sliders behind the first one before any choice.
+    for name in [*sliders[:0:-1], *choices[::-1], *sliders[:1]]:
         if math.prod(counts.values()) > most:
             counts[name] = 1
-    sliders = [name for name in counts if counts[name] > 1 and controls[name].ends is not None]
+    sliders = [name for name in sliders if counts[name] > 1]
     while len(sliders) > 2 and most * counts[sliders[0]] < math.prod(counts.values()) * FEWEST:
         counts[sliders.pop()] = 1
     _grow(counts, {name: stops[name] for name in sliders}, most)

@@ -225,6 +225,11 @@ def test_a_third_slider_is_held_still_where_the_first_would_have_fewer_than_five
     assert list(offered) == ["first", "second", "third"][: len(counts)]
 
 
+def test_a_second_slider_is_held_still_before_a_choice(figure):
+    assert list(page_values(figure._controls, {}, 17)) == ["depth", "kind"]
+    assert list(page_values(figure._controls, {}, 5)) == ["depth"]
+
+
 def test_a_page_with_room_for_one_picture_shows_the_present_one(figure, tmp_path):
     figure.save(tmp_path / "one.html", pictures=1)
     _, data = read(tmp_path / "one.html")
