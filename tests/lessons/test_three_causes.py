@@ -1,6 +1,7 @@
 """Lesson 04: its parabola, its edge, its regression, its plane and its checks."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,14 @@ def test_a_parabola_says_on_which_side_of_the_edge_it_is():
 
 
 # The edge of stability
+
+
+def test_a_loss_that_has_left_float32_is_said_before_the_sharpness_is_measured_again():
+    run = last(lesson.measure_edge(0.3, seeds=2, steps=20))
+    losses = run.losses.copy()
+    losses[-2:] = math.inf
+    said = replace(run, losses=losses).summary()
+    assert said == "learning rate 0.3: the loss leaves float32"
 
 
 def test_full_batch_descent_is_torchs_on_each_network_alone():

@@ -83,7 +83,8 @@ class Edge:
     def summary(self) -> str:
         """Return the picture in one line."""
         first, last = np.median(self.losses[0]), np.median(self.losses[-1])
-        if not np.isfinite(self.sharpness).all():
+        # The loss may leave between two times at which the sharpness is measured.
+        if not (np.isfinite(self.sharpness).all() and np.isfinite(self.losses).all()):
             return f"learning rate {self.learning_rate:.3g}: the loss leaves float32"
         return (
             f"learning rate {self.learning_rate:.3g}, momentum {self.momentum:.3g}: sharpness "
