@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 from jupyter_client.manager import KernelManager
+from jupyter_core.utils import ensure_event_loop
 
 # A lesson makes its figures in a minute, and on a busy machine in many.
 PATIENCE = 600
@@ -36,6 +37,8 @@ class Page:
     def close(self) -> None:
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=True)
+        # The client has made an event loop for this thread.
+        ensure_event_loop().close()
 
     def run(self, code: str) -> None:
         """Run a cell."""

@@ -20,9 +20,9 @@ SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.py"))
 KERNELS, EVENTS = 2, 1000
 # Each figure gets so many; the other events go to those that answer at once.
 AT_LEAST = 10
-# What a kernel may grow by in the second half of its events, beyond what its figures remember:
-# 80 kB an event, where the pixels of a picture are 3400.
-MEGABYTES = 40
+# What a kernel may grow by in the second half of its events, beyond what its figures remember: some
+# 20 to 45 are measured, of memory that comes and goes. The pixels of a picture are 3.4.
+MEGABYTES = 100
 
 
 @dataclass
@@ -55,6 +55,7 @@ class Reader:
         figure = self.figures[name]
         chance = self.random.random()
         expected = {}
+        wrong = self.end_training() if figure["trains"] else []
         if chance < 0.05:
             self.click(figure["reset"])
         elif figure["player"] and chance < 0.2:
@@ -66,13 +67,19 @@ class Reader:
             expected = self.move(figure, control, 3 if chance > 0.9 else 1)
         if figure["trains"]:
             expected |= self.training(name)
-        return self.look(name, expected)
+        return wrong + self.look(name, expected)
+
+    def end_training(self):
+        """Stop the training that was left to itself; return what is wrong with it."""
+        name, self.left_running = self.left_running, None
+        if name is None:
+            return []
+        self.click(self.figures[name]["stop"], counts=False)
+        return self.look(name, {})
 
     def training(self, name):
         """Stop it, move on in the middle of it, or leave it to itself while others are moved."""
         figure = self.figures[name]
-        if self.left_running and self.left_running != name:
-            self.click(self.figures[self.left_running]["stop"], counts=False)
         self.left_running = name
         chance = self.random.random()
         expected = {}
@@ -148,6 +155,8 @@ def soak(folder, lessons, events, seed):
     try:
         page.run(f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})")
         page.run("import kernel_side as kernel")
+        # A warning is an error of its figure then, and is told each time.
+        page.run("import warnings; warnings.simplefilter('error')")
         story.figures = sum(page.value(f"kernel.make({str(lesson)!r})") for lesson in lessons)
         page.run("kernel.make_faulty()")
         reader = Reader(page, seed)
@@ -164,8 +173,9 @@ def soak(folder, lessons, events, seed):
         planned = len(turns)
         while turns:
             name = turns.pop()
-            before = reader.sent
+            before, told = reader.sent, len(page.troubles)
             story.wrong += reader.play(name)
+            story.wrong += [f"{name}: {trouble}" for trouble in page.troubles[told:]]
             story.events[name] = story.events.get(name, 0) + reader.sent - before
             if len(turns) % 50 == 0:
                 kind = list(SAID)[len(turns) // 50 % 2]
@@ -174,8 +184,7 @@ def soak(folder, lessons, events, seed):
             story.memory[len(story.held) - 1].append(page.process.memory_info().rss / 1e6)
             if len(turns) == planned // 2:
                 story.held.append(page.value("kernel.held()"))
-        if reader.left_running:
-            reader.click(reader.figures[reader.left_running]["stop"])
+        story.wrong += reader.end_training()
         story.held.append(page.value("kernel.held()"))
         story.troubles = page.troubles
         story.log = page.log.read_text()
