@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,8 @@ from jupyter_core.utils import ensure_event_loop
 
 # A lesson makes its figures in a minute, and on a busy machine in many.
 PATIENCE = 600
+# glibc gives large arrays back to the system at once then, so that memory in use is what is needed.
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 
 class Page:
@@ -25,7 +28,7 @@ class Page:
         self.troubles: list[str] = []
         self._manager = KernelManager()
         with self.log.open("w") as log:
-            self._manager.start_kernel(stderr=log, cwd=str(folder))
+            self._manager.start_kernel(stderr=log, cwd=str(folder), env=os.environ | GIVE_BACK)
         self._client = self._manager.blocking_client()
         self._client.start_channels()
         self._client.wait_for_ready(timeout=PATIENCE)

@@ -21,7 +21,7 @@ KERNELS, EVENTS = 2, 1000
 # Each figure gets so many; the other events go to those that answer at once.
 AT_LEAST = 10
 # What a kernel may grow by in the second half of its events, beyond what its figures remember: some
-# 20 to 45 are measured, of memory that comes and goes. The pixels of a picture are 3.4.
+# 25 to 50 are measured, of memory that comes and goes. The pixels of a picture are 3.4.
 MEGABYTES = 100
 
 
@@ -234,8 +234,9 @@ def test_nothing_is_made_that_stays(stories):
 def test_memory_grows_no_more_than_what_figures_remember(stories):
     for story in stories:
         _, second = story.memory
-        slope, _ = np.polyfit(np.linspace(0, 1, len(second)), second, 1)
+        tenth = len(second) // 10
+        grown = np.median(second[-tenth:]) - np.median(second[:tenth])
         (_, half), (_, end) = story.held[1:]
         remembered = (end - half) / 1e6
-        # What is let go need not go back to the system.
-        assert slope <= max(0, remembered) + MEGABYTES
+        print(f"{grown:.1f} MB more, of which {remembered:.1f} remembered")
+        assert grown <= remembered + MEGABYTES
