@@ -8,7 +8,9 @@ export VENV PYTHON
 RUN := $(VENV)/bin/python
 # One thread in each of the test runner's processes, and one on any machine: the same last digits.
 QUIET := OMP_NUM_THREADS=1
-NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
+# A kernel that does not answer is a failure with a name, not a run without an end.
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg \
+	--nbval-cell-timeout=600
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test site notebooks check-notebooks lint steady bench-course bench-monitor bench-picture bench-sweep bench-slider ci clean
