@@ -20,9 +20,9 @@ SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.py"))
 KERNELS, EVENTS = 2, 1000
 # Each figure gets so many; the other events go to those that answer at once.
 AT_LEAST = 10
-# What a kernel may grow by in the second half of its events, beyond what its figures remember: 25 to
-# 50 are measured, and up to 160 where the allocator keeps more. An event that kept the pixels of its
-# picture, 3.4, would make it 1700.
+# What a kernel may grow by in the second half of its events, beyond what its figures remember: 25
+# to 50 are measured, and up to 160 where the allocator keeps more. An event that kept the pixels of
+# its picture, 3.4, would make it 1700.
 MEGABYTES = 250
 
 
