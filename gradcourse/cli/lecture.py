@@ -15,7 +15,6 @@ __all__ = ["lecture", "print_notes"]
 
 NOTES = Path(__file__).parents[1] / "lecture" / "notes"
 EXTRA = ("voila", "latex2mathml")
-SOME_PORT = 8866
 
 
 def lecture(word: str, *, host: str, port: int | None, browser: bool, scheme: str | None) -> int:

@@ -55,7 +55,7 @@ def wait_for_words(page, words):
 
 
 def image(figure):
-    """Return the bytes of the picture that a figure shows."""
+    """Return the picture that a figure shows, a PNG as a data URL."""
     return figure.locator("img.widget-image").evaluate(
         """async image => {
             await image.decode();

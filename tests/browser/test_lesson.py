@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from notebook_pages import image
 from PIL import Image
 
 from benchmarks.browser import KERNEL_IDLE
@@ -33,16 +34,7 @@ def live_figures(page):
 
 def picture(figure):
     """Return the pixels of the PNG that a live figure shows."""
-    source = figure.locator("img.widget-image").evaluate(
-        """async image => {
-            await image.decode();
-            const canvas = document.createElement('canvas');
-            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-            canvas.getContext('2d').drawImage(image, 0, 0);
-            return canvas.toDataURL('image/png');
-        }"""
-    )
-    data = base64.b64decode(source.partition(",")[2])
+    data = base64.b64decode(image(figure).partition(",")[2])
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
