@@ -29,7 +29,7 @@ from bs4 import BeautifulSoup
 from nbconvert.exporters import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
-from gradcourse.lecture.markdown import to_html
+from gradcourse.lecture.markdown import CODE_STYLES, to_html
 from tools.api_pages import build_api
 from tools.build_notebooks import NOTEBOOKS, BuildError, execute, read_source
 
@@ -38,7 +38,6 @@ SITE = ROOT / "tools" / "site"
 SOURCES = sorted((NOTEBOOKS / "source").glob("*.py"))
 # A cell draws all pictures of a figure.
 CELL_TIMEOUT = 3600
-LIGHT, DARK = "xcode", "github-dark"
 # The cell that installs the course where it is missing has nothing to say here.
 INSTALLS = 'find_spec("gradcourse") is None'
 
@@ -145,7 +144,7 @@ def run(source: Path, site: Path, pictures: int, seconds: float) -> Any:
 
 def look(code: str) -> str:
     """Return the style of a page whose code stands in elements of this class."""
-    light, dark = (HtmlFormatter(style=style).get_style_defs(code) for style in (LIGHT, DARK))
+    light, dark = (HtmlFormatter(style=style).get_style_defs(code) for style in CODE_STYLES)
     house = (SITE / "house.css").read_text(encoding="utf-8")
     return f"{house}{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}"
 

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from gradcourse.cli.course import Refusal
+from gradcourse.kernel import QUIET_KERNEL
 
 __all__ = ["Problem", "execute", "find_problems", "parameters_of", "refuse_unknown"]
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
-# Newer kernels warn that they talk to us over loopback, in the middle of the progress bar.
-QUIET_KERNEL = ["--IPKernelApp.log_level=40"]
+# A kernel's ports are looked for, let go, and taken at its start: another one that starts at that
+# moment may have been quicker. No cell has run by then.
+STARTS = 3
+DIED_AT_ITS_START = "Kernel died before replying"
 MODEL_REFERENCE = re.compile(r"IPY_MODEL_([0-9A-Za-z-]+)")
 
 
@@ -64,21 +67,29 @@ def execute(
     from nbclient.exceptions import DeadKernelError
 
     died: list[Problem] = []
-    try:
-        papermill.execute_notebook(
-            _literal(lesson),
-            _literal(output),
-            parameters=dict(parameters),
-            kernel_name="python3",
-            progress_bar=progress,
-            extra_arguments=QUIET_KERNEL,
-        )
-    except papermill.PapermillExecutionError:
-        pass  # The executed notebook holds it, together with any error before it.
-    except DeadKernelError:
-        died = [Problem("the kernel", "it died, perhaps for want of memory")]
-    except NoSuchKernel:
-        raise Refusal("there is no Python kernel here; install ipykernel", code=1) from None
+    for _ in range(STARTS):
+        died = []
+        try:
+            papermill.execute_notebook(
+                _literal(lesson),
+                _literal(output),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                progress_bar=progress,
+                extra_arguments=QUIET_KERNEL,
+            )
+        except papermill.PapermillExecutionError:
+            pass  # The executed notebook holds it, together with any error before it.
+        except DeadKernelError:
+            died = [Problem("the kernel", "it died, perhaps for want of memory")]
+        except NoSuchKernel:
+            raise Refusal("there is no Python kernel here; install ipykernel", code=1) from None
+        except RuntimeError as error:
+            if DIED_AT_ITS_START not in str(error):
+                raise
+            died = [Problem("the kernel", f"it died at its start, {STARTS} times")]
+            continue
+        break
     return find_problems(nbformat.read(output, as_version=4)) + died
 
 

@@ -7,12 +7,17 @@ import re
 from latex2mathml.converter import convert
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-__all__ = ["to_html"]
+__all__ = ["CODE_STYLES", "to_html"]
+
+# Of Pygments, for code on a light and on a dark page.
+CODE_STYLES = ("xcode", "github-dark")
 
 
 def to_html(source: str) -> str:
     """Return the HTML of Markdown with mathematics."""
-    return str(MarkdownWithMath(renderer=_Renderer(escape=False)).render(source))
+    # Links from a heading to itself would be shown by nobody, and spoil mathematics in it.
+    renderer = _Renderer(escape=False, exclude_anchor_links=True)
+    return str(MarkdownWithMath(renderer=renderer).render(source))
 
 
 class _Renderer(IPythonRenderer):

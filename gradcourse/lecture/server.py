@@ -25,8 +25,8 @@ from tornado.web import HTTPError
 from voila.app import Voila
 from voila.tornado.handler import TornadoVoilaHandler
 
-from gradcourse.cli.execution import QUIET_KERNEL
-from gradcourse.lecture.markdown import to_html
+from gradcourse.kernel import QUIET_KERNEL
+from gradcourse.lecture.markdown import CODE_STYLES, to_html
 from gradcourse.lecture.slides import Lecture, Slide
 
 __all__ = ["serve"]
@@ -180,7 +180,7 @@ def _notebook(lecture: Lecture, scheme: str | None) -> dict[str, Any]:
         "slides": [_html(slide) for slide in lecture.slides],
         "code_style": "\n".join(
             HtmlFormatter(style=style).get_style_defs(f"{where} .highlight")
-            for where, style in (("", "xcode"), ("[data-scheme=dark]", "github-dark"))
+            for where, style in zip(("", "[data-scheme=dark]"), CODE_STYLES, strict=True)
         ),
     }
     metadata = {"kernelspec": KERNEL, "lecture": shown}

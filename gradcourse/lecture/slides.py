@@ -9,17 +9,19 @@ to remember. Exercise, hearsay, references and whatever the notebook folds stay 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gradcourse.lecture.needed import calls, needed_cells
 
-__all__ = ["Lecture", "Slide", "make_lecture"]
+__all__ = ["Claim", "Lecture", "Slide", "make_lecture"]
 
 LEFT_OUT = ("Heard and measured", "Exercise", "References")
 # A claim's measurement stands behind it or, where it is long, on the next line.
-CLAIM = re.compile(r"^✓ (.+?)(?:  \[measured .*)?$", re.MULTILINE)
+CLAIM = re.compile(r"^✓ (.+?)(?:(?:  |\n  )\[(measured .*)\])?$", re.MULTILINE)
+# What is true or false was measured as 1 or 0.
+YES = re.compile(r"^measured 1; expected 1(?:; |$)")
 FOLDED = re.compile(r"<details>.*?</details>", re.DOTALL)
 # In a lecture nobody writes a number into a cell, sees what it printed, or looks for a star.
 FOR_READERS = re.compile(
@@ -39,6 +41,14 @@ ABOVE = 4.2
 
 
 @dataclass
+class Claim:
+    """A statement that the lesson measured, in its words, and what was measured and expected."""
+
+    statement: str
+    measured: str
+
+
+@dataclass
 class Slide:
     """One screen.
 
@@ -49,7 +59,7 @@ class Slide:
     text
         Markdown: a piece of the section.
     claims
-        Statements that the lesson measured, in its words.
+        Statements that the lesson measured.
     figure
         The place of the live figure's cell among the cells that run, or None.
     predict
@@ -67,7 +77,7 @@ class Slide:
 
     heading: str
     text: str = ""
-    claims: list[str] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
     figure: int | None = None
     predict: str = ""
     words: str = ""
@@ -128,8 +138,7 @@ class _Slides:
         self._figures = figures
         self._heading = ""
         self._headings = 0
-        self._blocks: list[str] = []
-        self._claims: list[str] = []
+        self._items: list[str | Claim] = []
         self._code: list[str] = []
 
     def __iter__(self) -> Iterator[Slide]:
@@ -139,30 +148,33 @@ class _Slides:
                     if heading:
                         asked = self._asked_at_the_end()
                         yield from self._pack()
-                        self._heading, self._blocks = heading, asked
+                        self._heading, self._items = heading, [*asked]
                         self._headings += 1
-                    self._blocks += _blocks(text)
+                    self._items += _blocks(text)
             elif self._headings > 1 and self._heading not in LEFT_OUT:
                 # Above the first section stand the cells that install and import.
                 self._code.append(cell["source"])
                 if id(cell) in self._figures:
                     yield from self._figure(cell)
                 else:
-                    self._claims += _claims(cell)
+                    self._items += _claims(cell)
         yield from self._pack()
 
     def _figure(self, cell: Mapping[str, Any]) -> Iterator[Slide]:
-        asks = [place for place, block in enumerate(self._blocks) if block.startswith("**Predict")]
+        asks = [place for place, item in enumerate(self._items) if _asks(item)]
         predict, words = "", ""
         if asks:
-            place = asks[-1]
-            predict, then = _question(self._blocks[place])
-            words = "\n\n".join([then, *self._blocks[place + 1 :]]).strip()
-            del self._blocks[place:]
-        if sum(map(_lines, [*self._blocks, predict])) <= ABOVE and not self._claims:
-            predict = "\n\n".join([*self._blocks, predict])
-            self._blocks = []
-        code, self._code = self._code, []
+            block, *after = self._items[asks[-1] :]
+            predict, then = _question(str(block))
+            words = "\n\n".join([then, *_texts(after)]).strip()
+            self._items[asks[-1] :] = [item for item in after if isinstance(item, Claim)]
+        text = _texts(self._items)
+        if len(text) == len(self._items) and sum(map(_lines, [*text, predict])) <= ABOVE:
+            predict = "\n\n".join([*text, predict])
+            self._items = []
+        # What ran before belongs to the text that announced it, if that has a slide.
+        before = len(self._code) - 1 if self._items else 0
+        self._code, code = self._code[:before], self._code[before:]
         yield from self._pack()
         picture, said = _saved(cell)
         yield Slide(
@@ -174,35 +186,27 @@ class _Slides:
             picture=picture,
             said=said,
         )
-        self._claims += _claims(cell)
+        self._items += _claims(cell)
 
     def _asked_at_the_end(self) -> list[str]:
         """Take a prediction that ends a section away: the figure that shows it comes next."""
-        ends = self._blocks and self._blocks[-1].startswith("**Predict") and not self._claims
-        return [self._blocks.pop()] if ends else []
+        ends = self._items and _asks(self._items[-1])
+        return [str(self._items.pop())] if ends else []
 
     def _pack(self) -> Iterator[Slide]:
         """Yield the text and the claims that wait, in as few slides as hold them."""
-        blocks, claims, code = self._blocks, self._claims, self._code
-        self._blocks, self._claims, self._code = [], [], []
-        if self._heading in LEFT_OUT:
+        items, code = _kept_together(self._items), self._code
+        self._items, self._code = [], []
+        if self._heading in LEFT_OUT or not items:
             return
-        first, room = True, 0.0
-        slide = Slide(self._heading)
-        for block, is_claim in [(block, False) for block in blocks] + [(c, True) for c in claims]:
-            lines = 1.2 if is_claim else _lines(block)
-            if lines > room:
-                if not first:
-                    yield slide
-                slide, room, first = Slide(self._heading), LINES, False
-            room -= lines
-            if is_claim:
-                slide.claims.append(block)
-            else:
-                slide.text += f"{block}\n\n"
-        if not first:
-            slide.code = "\n\n".join(code)
-            yield slide
+        packed = _packed(items)
+        for place, held in enumerate(packed):
+            yield Slide(
+                self._heading,
+                text="".join(f"{one}\n\n" for one in _texts(held)),
+                claims=[one for one in held if isinstance(one, Claim)],
+                code="\n\n".join(code) if place == len(packed) - 1 else "",
+            )
 
 
 def _sections(source: str) -> Iterator[tuple[str, str]]:
@@ -226,9 +230,9 @@ def _question(block: str) -> tuple[str, str]:
     return " ".join([asks, *others[:end]]), " ".join(others[end:])
 
 
-def _claims(cell: Mapping[str, Any]) -> list[str]:
+def _claims(cell: Mapping[str, Any]) -> list[Claim]:
     printed = "".join(one["text"] for one in cell["outputs"] if one["output_type"] == "stream")
-    return CLAIM.findall(printed)
+    return [Claim(said, YES.sub("", measured)) for said, measured in CLAIM.findall(printed)]
 
 
 def _saved(cell: Mapping[str, Any]) -> tuple[str, str]:
@@ -239,8 +243,59 @@ def _saved(cell: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def _lines(block: str) -> float:
+def _asks(item: str | Claim) -> bool:
+    return isinstance(item, str) and "**Predict" in item
+
+
+def _texts(items: Sequence[str | Claim]) -> list[str]:
+    return [item for item in items if isinstance(item, str)]
+
+
+def _kept_together(items: Sequence[str | Claim]) -> list[str | Claim]:
+    """Join what a slide's end must not part: formulas from their text, headings from theirs."""
+    joined: list[str | Claim] = []
+    for item in items:
+        before = joined[-1] if joined else ""
+        if isinstance(item, str) and isinstance(before, str):
+            announces = before.endswith((":", ",")) or before.rpartition("\n")[2].startswith("#")
+            belongs = announces or (before and item.startswith("$$"))
+            if belongs and _lines(before) + _lines(item) <= LINES:
+                joined[-1] = f"{before}\n\n{item}"
+                continue
+        joined.append(item)
+    return joined
+
+
+def _packed(items: Sequence[str | Claim]) -> list[list[str | Claim]]:
+    """Put items into as few slides as hold them, as evenly filled as so few allow."""
+    fewest, room = _filled(items, LINES), LINES
+    while room > 1 and len(filled := _filled(items, room - 0.5)) == len(fewest):
+        fewest, room = filled, room - 0.5
+    return fewest
+
+
+def _filled(items: Sequence[str | Claim], room: float) -> list[list[str | Claim]]:
+    slides: list[list[str | Claim]] = []
+    left = 0.0
+    for item in items:
+        lines = _lines(item)
+        # On a slide, claims stand below the text that they belong to.
+        after_claims = slides and isinstance(item, str) and isinstance(slides[-1][-1], Claim)
+        if not slides or lines > left or after_claims:
+            slides.append([])
+            left = room
+        slides[-1].append(item)
+        left -= lines
+    return slides
+
+
+def _lines(block: str | Claim) -> float:
     """Return about how many lines of text a block is as high as."""
+    if isinstance(block, Claim):
+        # The measurement is in smaller type.
+        return 1.2 * (1 + int(len(block.statement) + 0.8 * len(block.measured)) // CHARACTERS)
+    if len(parts := _blocks(block)) > 1:
+        return sum(map(_lines, parts))
     if block.startswith("|"):
         return 1.15 * (block.count("\n") + 1)
     gap = 0.5

@@ -23,7 +23,7 @@ from gradcourse.live.player import make_player
 from gradcourse.live.results import Results
 from gradcourse.live.running import ProgressBar, Run
 from gradcourse.live.said import in_words, status, summary_of
-from gradcourse.live.sheet import FIGURE, SHEET
+from gradcourse.live.sheet import FIGURE
 
 __all__ = ["LiveFigure", "live"]
 
@@ -94,7 +94,11 @@ def live(
     Raises
     ------
     ValueError
-        If a control is not understood or ``measure`` refuses the first setting.
+        If a control is not understood; if an argument of ``measure`` has the name of an option; if
+        ``play`` names no control, or one that has no order; if ``panels`` names no panel; or if
+        ``size``, ``scale`` or ``remember`` is out of range.
+    Exception
+        Whatever ``measure`` or ``draw`` raises at the first setting.
 
     Examples
     --------
@@ -123,6 +127,15 @@ def live(
 
 class LiveFigure:
     """A picture, its controls and its latest result; made by :func:`live`.
+
+    Raises
+    ------
+    ValueError
+        If a control is not understood, as in :func:`live`; if an argument of ``measure`` has the
+        name of an option; if ``play`` names no control, or one that has no order; if ``panels``
+        names no panel; or if ``size``, ``scale`` or ``remember`` is out of range.
+    Exception
+        Whatever ``measure`` or ``draw`` raises at the first setting.
 
     Attributes
     ----------
@@ -403,7 +416,7 @@ class LiveFigure:
     def _write(self) -> None:
         before = html.escape(words(self._ghost[0])) if self._ghost else ""
         grey = f"<br><span style='opacity:.7'>grey: {before}</span>" if before else ""
-        self._text.value = status(html.escape(self.summary) + grey) + SHEET
+        self._text.value = status(html.escape(self.summary) + grey)
 
     def _next_ghost(self, settings: dict[str, Any]) -> Ghost | None:
         if not self._compare or self._drawn is None or settings == self._drawn:
@@ -420,7 +433,7 @@ class LiveFigure:
         self.error = error
         self.summary = in_words(error)
         self._image.value = sentence_png(self.summary, self.canvas.size, self.canvas.scale)
-        self._text.value = status(html.escape(self.summary)) + SHEET
+        self._text.value = status(html.escape(self.summary))
 
     def _make_widget(self, play: str | None) -> None:
         self._player = None if play is None else make_player(self._controls[play])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 import ipywidgets
 
 from gradcourse.live.controls import Control
+from gradcourse.live.sheet import SHEET
 
 __all__ = ["lay_out"]
 
@@ -44,4 +45,5 @@ def lay_out(
             )
         )
     below = [] if progress is None else [progress]
-    return image, text, ipywidgets.VBox([*rows, image, *below, text])
+    sheet = ipywidgets.HTML(SHEET, layout=ipywidgets.Layout(display="none"))
+    return image, text, ipywidgets.VBox([*rows, image, *below, text, sheet])

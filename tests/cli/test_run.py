@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
+import papermill
 import pytest
 from said import Course, last_line, sentence
 
-from gradcourse.cli import main
+from gradcourse.cli import execution, main
 from gradcourse.cli.execution import find_problems
 from gradcourse.cli.run import parse_parameters
 
@@ -118,6 +120,36 @@ def test_a_kernel_that_dies_is_said(course: Course, capsys: pytest.CaptureFixtur
     course(_01_a=["import os\nos._exit(1)"])
     assert main(["run", "01"]) == 1
     assert "01_a, the kernel: it died" in last_line(capsys)
+
+
+@pytest.mark.parametrize(("taken", "code"), [(1, 0), (execution.STARTS, 1)])
+def test_a_kernel_whose_port_was_taken_is_started_again(
+    course: Course,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    taken: int,
+    code: int,
+) -> None:
+    starts = 0
+
+    def quicker(*arguments: Any, **options: Any) -> Any:
+        nonlocal starts
+        starts += 1
+        if starts <= taken:
+            options["extra_arguments"] = [*options["extra_arguments"], f"--shell={port}"]
+        return run(*arguments, **options)
+
+    run = papermill.execute_notebook
+    monkeypatch.setattr(papermill, "execute_notebook", quicker)
+    course(_01_a=["print(6 * 7)"])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["run", "01"]) == code
+    assert starts == min(taken + 1, execution.STARTS)
+    if code:
+        assert "01_a, the kernel: it died at its start" in last_line(capsys)
+    else:
+        assert "42" in Path("gradcourse-runs/01_a.ipynb").read_text()
 
 
 def test_problems_of_a_widget_that_no_cell_shows_are_found() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gradcourse.cli.course import find_course, list_lessons
 from gradcourse.lecture.needed import needed_cells
-from gradcourse.lecture.slides import make_lecture
+from gradcourse.lecture.slides import Claim, make_lecture
 
 LESSONS = list_lessons(find_course())
 TITLE = "# 01 · A lesson\n\n**Question.** Why?"
@@ -75,9 +75,18 @@ def test_a_section_gives_its_text_its_figure_and_its_claims() -> None:
     assert "Predict" not in text.text
     assert figure.predict == "**Predict.** How many?"
     assert figure.words == "Then move it.\n\nThe blue line."
-    assert figure.code == "shown = 3\n\nlive(measure, draw, of=shown)"
+    assert text.code == "shown = 3"
+    assert figure.code == "live(measure, draw, of=shown)"
     assert claims.heading == "1 · A section"
-    assert claims.claims[-1] == "nothing holds"
+    assert claims.claims[-1] == Claim("nothing holds", "")
+
+
+def test_claims_stand_below_the_text_that_they_belong_to() -> None:
+    made = slides(TITLE, "## 1 · A", "live(m)", "## 2 · B\n\nFirst.", "x", "### Second", "y")
+    assert [(one.text.strip(), [each.statement for each in one.claims]) for one in made[-2:]] == [
+        ("First.", ["x holds"]),
+        ("### Second", ["y holds"]),
+    ]
 
 
 def test_a_short_text_stands_above_its_figure() -> None:
@@ -85,10 +94,23 @@ def test_a_short_text_stands_above_its_figure() -> None:
     assert figure.predict == "Short.\n\n**Predict.** Up?"
 
 
+def test_code_without_a_slide_of_its_own_belongs_to_the_figure() -> None:
+    made = notebook(TITLE, "## 1 · A\n\nShort.\n\n**Predict.** Up?", "x = 1", "live(x)")
+    made.cells[2].outputs = []
+    assert make_lecture(made).slides[1].code == "x = 1\n\nlive(x)"
+
+
 def test_a_prediction_that_ends_a_section_belongs_to_the_next_figure() -> None:
     made = slides(TITLE, "## 1 · A\n\nText.\n\n**Predict.** Up?", "## 2 · B\n\nHow.", "live(m)")
     figure = next(slide for slide in made if slide.figure is not None)
     assert (figure.heading, figure.predict, figure.words) == ("2 · B", "**Predict.** Up?", "How.")
+
+
+def test_a_prediction_in_the_middle_of_a_paragraph_stands_above_its_figure() -> None:
+    text = "It starts at 3. **Predict.** Up? Write a number. Then tick it."
+    _, figure = slides(TITLE, f"## 1 · A\n\n{text}", "live(m)")[:2]
+    assert figure.predict == "It starts at 3. **Predict.** Up?"
+    assert figure.words == "Then tick it."
 
 
 def test_a_prediction_without_a_figure_stays_in_the_text() -> None:
@@ -103,6 +125,46 @@ def test_what_does_not_fit_goes_on_on_a_slide_with_the_same_heading() -> None:
     assert len(texts) > 2
     assert {slide.heading for slide in texts} == {"1 · Much"}
     assert "".join(slide.text for slide in texts).count("Paragraph") == 9
+
+
+def test_slides_of_a_section_are_filled_evenly() -> None:
+    lines = [f"Paragraph {number}." for number in range(11)]
+    made = slides(TITLE, "## 1 · Much\n\n" + "\n\n".join(lines), "live(m)")
+    held = [slide.text.count("Paragraph") for slide in made[1:] if slide.text]
+    assert held == [6, 5]
+
+
+def test_a_formula_stays_with_the_text_that_leads_to_it() -> None:
+    lines = [f"Paragraph {number}." for number in range(8)]
+    text = "\n\n".join([*lines, "So it is:", "$$x$$", "After."])
+    made = slides(TITLE, f"## 1 · Much\n\n{text}", "live(m)")
+    (with_formula,) = [slide for slide in made if "$$" in slide.text]
+    assert "So it is:\n\n$$x$$" in with_formula.text
+
+
+def test_a_heading_stays_with_its_text() -> None:
+    lines = [f"Paragraph {number}." for number in range(9)]
+    text = "\n\n".join([*lines, "### The reason", *lines])
+    made = slides(TITLE, f"## 1 · Much\n\n{text}", "live(m)")
+    assert not any(slide.text.rstrip().endswith("reason") for slide in made)
+
+
+def test_a_claim_brings_what_was_measured() -> None:
+    text = (
+        "noise\n✓ 3 < 4  [measured 3; expected below 4; arithmetic]\n"
+        "✓ a long one\n  [measured 0.5; expected 0.5 within 0.1]\n"
+        "✓ it is so  [measured 1; expected 1; Pascanu 2013]\n✓ not [in] a notebook\n"
+    )
+    cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.v4.new_output("stream", text=text)])
+    cells = notebook(TITLE, "## 1 · A", "live(m)").cells
+    made = make_lecture(nbformat.v4.new_notebook(cells=[*cells, cell])).slides
+    assert made[-1].claims[1:] == [
+        Claim("3 < 4", "measured 3; expected below 4; arithmetic"),
+        Claim("a long one", "measured 0.5; expected 0.5 within 0.1"),
+        # Of a question of yes or no the numbers say nothing.
+        Claim("it is so", "Pascanu 2013"),
+        Claim("not [in] a notebook", ""),
+    ]
 
 
 def test_exercise_hearsay_references_and_folded_text_are_left_out() -> None:

@@ -522,7 +522,16 @@ def test_a_figure_without_controls_is_a_picture():
     figure = live(measure, draw)
     assert figure.settings == {}
     assert figure.summary == "a: 20 layers at 0.5"
-    assert len(figure.widget.children) == 2
+    shown = [one for one in figure.widget.children if one.layout.display != "none"]
+    assert shown == [figure._image, figure._text]
+
+
+def test_the_style_sheet_travels_once_and_not_with_each_line_of_words():
+    figure = live(measure, draw, depth=(1, 50))
+    (sheet,) = (one for one in figure.widget.children if one.layout.display == "none")
+    assert sheet.value.startswith("<style>")
+    figure.set(depth=30)
+    assert "<style>" not in figure._text.value
 
 
 def test_a_result_without_summary_is_summarised_by_its_settings():
