@@ -7,6 +7,9 @@ import operator
 
 __all__ = ["at_least", "at_least_zero", "between", "more_than_zero", "number"]
 
+# float would read numbers out of these.
+_TEXT: tuple[type, ...] = (str, bytes, bytearray)
+
 
 def at_least(low: int, name: str, value: int) -> int:
     """Return a whole number that is not below ``low``."""
@@ -22,9 +25,14 @@ def at_least(low: int, name: str, value: int) -> int:
 def number(name: str, value: float) -> float:
     """Return a number as a float."""
     try:
+        if isinstance(value, _TEXT):
+            raise TypeError
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:
+        # Without the number: its hundreds of digits would bury the sentence.
+        raise ValueError(f"{name} must be a number that a float holds, up to 1.8e308") from None
 
 
 def at_least_zero(name: str, value: float) -> float:

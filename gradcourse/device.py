@@ -28,7 +28,13 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def explain_device(device: str | torch.device | None = None) -> tuple[torch.device, str]:
-    """Return the chosen device and, in a few words, why it was chosen."""
+    """Return the chosen device and, in a few words, why it was chosen.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`choose_device`.
+    """
     if device is not None:
         return _checked(device, "the device argument"), "asked for by argument"
     wanted = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()

@@ -49,18 +49,24 @@ def digits(batch: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
     labels : Tensor of shape (batch,)
         int64, 0 to 9.
 
+    Raises
+    ------
+    ValueError
+        If ``batch`` is not a whole number from 1 to 1797, or ``seed`` not one of 0 or more.
+
     Examples
     --------
     >>> inputs, labels = digits(batch=32)
     >>> inputs.shape, labels.shape
     (torch.Size([32, 64]), torch.Size([32]))
     """
+    seed = at_least(0, "seed", seed)
     inputs, labels = _all_digits()
     if batch is None:
         return inputs.clone(), labels.clone()
-    if not 1 <= batch <= len(labels):
+    batch = at_least(1, "batch", batch)
+    if batch > len(labels):
         raise ValueError(f"batch must be between 1 and {len(labels)}, got {batch}")
-    seed = at_least(0, "seed", seed)
     drawn = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels))[:batch])
     return inputs[drawn], labels[drawn]
 
@@ -85,6 +91,14 @@ def ring(points: int, modes: int = 8, spread: float = 0.1, seed: int = 0) -> Ten
     -------
     Tensor of shape (points, 2)
         float32.
+
+    Raises
+    ------
+    ValueError
+        If ``points`` or ``modes`` is not a whole number of 1 or more, ``seed`` not one of 0 or
+        more, or ``spread`` is below 0 or not finite.
+    TypeError
+        If ``spread`` is no number.
 
     Examples
     --------
@@ -117,6 +131,11 @@ def split_digits(
     training, held_out : tuple of (Tensor, Tensor)
         Inputs and labels, as :func:`digits` returns them.
 
+    Raises
+    ------
+    ValueError
+        If ``training`` is not a whole number from 1 to 1796, or ``seed`` not one of 0 or more.
+
     Examples
     --------
     >>> (inputs, _), (held_out, _) = split_digits(1500)
@@ -124,7 +143,8 @@ def split_digits(
     (1500, 297)
     """
     every = len(_all_digits()[1])
-    if not 1 <= training < every:
+    training = at_least(1, "training", training)
+    if training >= every:
         raise ValueError(f"training must be between 1 and {every - 1}, got {training}")
     inputs, labels = digits(every, seed)
     return (inputs[:training], labels[:training]), (inputs[training:], labels[training:])
@@ -149,6 +169,11 @@ def large_targets(seed: int = 1) -> tuple[Tensor, Tensor]:
         float32.
     targets : Tensor of shape (1000,)
         float32.
+
+    Raises
+    ------
+    ValueError
+        If ``seed`` is not a whole number from 0 to ``2**32 - 1``.
 
     Examples
     --------
@@ -184,6 +209,12 @@ def reversal(batch: int, length: int = 6, symbols: int = 8, seed: int = 0) -> tu
     inputs, targets : Tensor of shape (batch, length)
         int64, 0 to ``symbols - 1``.
 
+    Raises
+    ------
+    ValueError
+        If ``batch``, ``length`` or ``symbols`` is not a whole number of 1 or more, or ``seed`` not
+        one of 0 or more.
+
     Examples
     --------
     >>> inputs, targets = reversal(batch=1, length=4)
@@ -218,6 +249,12 @@ def adding_problem(batch: int, length: int = 40, seed: int = 0) -> tuple[Tensor,
         float32.
     targets : Tensor of shape (batch,)
         float32, between 0 and 2.
+
+    Raises
+    ------
+    ValueError
+        If ``batch`` is not a whole number of 1 or more, ``length`` not one of 2 or more, or
+        ``seed`` not one of 0 or more.
 
     References
     ----------
@@ -265,6 +302,12 @@ def first_symbol(batch: int, length: int = 100, seed: int = 0) -> tuple[Tensor, 
     labels : Tensor of shape (batch,)
         int64, 0 to 3.
 
+    Raises
+    ------
+    ValueError
+        If ``batch`` or ``length`` is not a whole number of 1 or more, or ``seed`` not one of 0 or
+        more.
+
     References
     ----------
     A latch problem in the manner of Bengio, Simard & Frasconi 1994, *Learning long-term
@@ -307,6 +350,12 @@ def temporal_order(batch: int, length: int = 20, seed: int = 0) -> tuple[Tensor,
         int64, the places of the symbols in ``ABcdef``.
     labels : Tensor of shape (batch,)
         int64, 0 to 3.
+
+    Raises
+    ------
+    ValueError
+        If ``batch`` is not a whole number of 1 or more, ``length`` not one of 10 or more, or
+        ``seed`` not one of 0 or more.
 
     References
     ----------

@@ -120,6 +120,26 @@ def test_the_spread_of_a_jacobian_is_that_of_its_slopes_and_weights():
     assert turned == pytest.approx(4 * (expected - 1), rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: theory.log10_product_band([1, -1], 0.0, 1.0), "factors must be .* got -1"),
+        (lambda: theory.log10_product_band(1, 0.0, -1.0), "variance must be .* got -1"),
+        (lambda: theory.relu_log_gain(4, -1), "depth must be 0 or more, got -1"),
+        (lambda: theory.jacobian_spread("tanh", [1, -2], 2.0), "depth must be 0 or more, got -2"),
+    ],
+)
+def test_negative_counts_and_variances_get_one_sentence(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
+
+
+def test_no_factors_and_no_layers_are_a_limit():
+    assert [float(one) for one in theory.log10_product_band(0, -0.1, 0.0)] == [0, 0, 0]
+    assert [float(one) for one in theory.relu_log_gain(4, 0)] == [0, 0]
+    assert float(theory.jacobian_spread("tanh", 0, 2.0)) == 0
+
+
 def test_a_signal_that_settles_on_no_length_has_no_spread():
     with pytest.raises(ValueError, match="settles on no length"):
         theory.jacobian_spread("tanh", 3, 0.5)

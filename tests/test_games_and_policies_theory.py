@@ -186,6 +186,11 @@ def test_the_best_walker_in_the_corridor_goes_right_with_probability_0_586():
         (lambda: theory.dirac_gan_step(1, 1, penalty=-1), "penalty must be .*, got -1"),
         (lambda: theory.dirac_gan_path(-1, 1, 1), "steps must be 0 or more, got -1"),
         (lambda: theory.mixture_distance([[0, 0]], 0), "spread must be .*, got 0"),
+        (lambda: theory.mixture_distance([[0, 0, 0]], 1), r"centres must .*, got \(1, 3\)"),
+        (lambda: theory.mixture_distance(np.zeros((0, 2)), 1), r"centres must .*, got \(0, 2\)"),
+        (lambda: theory.corridor_value(1.5), "right must be between 0 and 1, got 1.5"),
+        (lambda: theory.corridor_slope([0.5, -0.5]), "right must be between 0 and 1, got -0.5"),
+        (lambda: theory.corridor_slope(math.nan), "right must be between 0 and 1, got nan"),
         (lambda: theory.score_moments([0, 0], [1]), r"one shape \(arms,\), got \(2,\) and \(1,\)"),
         (lambda: theory.score_moments([0], [1], -1), "reward_std must be .*, got -1"),
         (

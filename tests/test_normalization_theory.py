@@ -150,6 +150,8 @@ def test_nothing_survives_a_batch_of_one():
     [
         (lambda: batch_norm_chi("relu", 3), "batch must be 4 or more, got 3"),
         (lambda: batch_norm_chi("relu", 4.5), "batch must be a whole number, 4 or more, got 4.5"),
+        (lambda: batch_norm_chi("relu", -math.inf), "batch must be a whole number.* got -inf"),
+        (lambda: batch_norm_chi("relu", math.nan), "batch must be a whole number.* got nan"),
         (lambda: batch_norm_chi("swish"), "activation must be one of .*, got 'swish'"),
         (lambda: norm_chi("GroupNorm", "relu"), "norm must be one of .*, got 'GroupNorm'"),
         (lambda: norm_chi("RMSNorm", "relu", 0.0), "weight_variance must be .* above 0, got 0"),

@@ -99,6 +99,7 @@ def test_a_stream_of_one_token_adds_its_gains_and_a_long_one_grows_like_the_root
         (lambda: theory.pre_norm_stream(1, 0), "tokens must be 1 or more, got 0"),
         (lambda: residual_signal(torch.ones(2, 3), blocks=0), "blocks must be 1 or more, got 0"),
         (lambda: residual_signal(torch.ones(2, 3), branch_scale=0.0), "branch_scale must be betw"),
+        (lambda: residual_signal(torch.ones(2, 3), branch_scale=[]), "branch_scale must hold at l"),
         (lambda: residual_signal(torch.ones(3)), r"inputs must be a tensor of shape \(batch"),
         (lambda: ResidualMLP(4, 4, 0, 2), "blocks must be 1 or more, got 0"),
         (lambda: ResidualBlock(0), "width must be 1 or more, got 0"),

@@ -40,15 +40,24 @@ def test_the_caller_may_change_what_it_got():
     assert digits()[0].any()
 
 
-@pytest.mark.parametrize("batch", [0, -1, 1798])
-def test_impossible_batches_are_refused(batch):
-    with pytest.raises(ValueError, match=f"batch must be between 1 and 1797, got {batch}"):
+@pytest.mark.parametrize(
+    ("batch", "sentence"),
+    [
+        (0, "batch must be 1 or more, got 0"),
+        (-1, "batch must be 1 or more, got -1"),
+        (1798, "batch must be between 1 and 1797, got 1798"),
+        (2.5, "batch must be a whole number, 1 or more, got 2.5"),
+    ],
+)
+def test_impossible_batches_are_refused(batch, sentence):
+    with pytest.raises(ValueError, match=sentence):
         digits(batch)
 
 
-def test_a_negative_seed_is_refused():
+@pytest.mark.parametrize("batch", [3, None])
+def test_a_negative_seed_is_refused(batch):
     with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
-        digits(3, seed=-1)
+        digits(batch, seed=-1)
 
 
 def test_no_digit_is_both_learned_from_and_held_out():
@@ -60,9 +69,16 @@ def test_no_digit_is_both_learned_from_and_held_out():
     assert torch.equal(split_digits(1400, seed=2)[0][1], labels[:1400])
 
 
-@pytest.mark.parametrize("training", [0, 1797])
-def test_a_split_without_digits_on_both_sides_is_refused(training):
-    with pytest.raises(ValueError, match=f"training must be between 1 and 1796, got {training}"):
+@pytest.mark.parametrize(
+    ("training", "sentence"),
+    [
+        (0, "training must be 1 or more, got 0"),
+        (1797, "training must be between 1 and 1796, got 1797"),
+        (2.5, "training must be a whole number, 1 or more, got 2.5"),
+    ],
+)
+def test_a_split_without_digits_on_both_sides_is_refused(training, sentence):
+    with pytest.raises(ValueError, match=sentence):
         split_digits(training)
 
 

@@ -467,6 +467,18 @@ def test_bad_input_is_answered_in_words(call, sentence):
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: theory.chain_fixed_point("tanh", "1"), "weight must be a number, got '1'"),
+        (lambda: theory.chain_fixed_point("tanh", bias=None), "bias must be a number, got None"),
+    ],
+)
+def test_what_is_no_number_is_answered_in_words(call, sentence):
+    with pytest.raises(TypeError, match=re.escape(sentence)):
+        call()
+
+
 @pytest.mark.parametrize("lengths", [1.0, [0.0, 1.0, 1.0, 4.0], list(np.linspace(0.5, 2, 100))])
 def test_the_order_in_which_depths_are_asked_for_changes_nothing(lengths):
     settings_ = {"weight_variance": 1.7, "bias_variance": 0.1, "input_variance": lengths}

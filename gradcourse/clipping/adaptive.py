@@ -23,6 +23,18 @@ class AdaptiveClip(ABC):
     """A limit on the norm of all gradients that is learned from the norms seen so far.
 
     Call it in the place of ``clip_grad_norm_``. Nothing in it makes an accelerator's host wait.
+
+    Parameters
+    ----------
+    norm_type
+        The order p > 0 of the norm, or ``inf``.
+
+    Raises
+    ------
+    ValueError
+        If ``norm_type`` is not above 0.
+    TypeError
+        If ``norm_type`` is no number.
     """
 
     def __init__(self, norm_type: float) -> None:
@@ -30,7 +42,16 @@ class AdaptiveClip(ABC):
 
     @torch.no_grad()
     def __call__(self, parameters: Parameters) -> Tensor:
-        """Clip in place and return the norm before, as ``clip_grad_norm_`` does."""
+        """Clip in place and return the norm before, as ``clip_grad_norm_`` does.
+
+        Raises
+        ------
+        TypeError
+            If something other than tensors is found.
+        ValueError
+            If a sparse gradient has a layout without values to scale, or that of a ``DTensor`` has
+            not been reduced over the processes yet.
+        """
         gradients = Gradients.of(parameters)
         norms = measure(gradients, self.norm_type)
         if len(gradients):
@@ -72,6 +93,8 @@ class PercentileClip(AdaptiveClip):
     ------
     ValueError
         If an argument is out of range.
+    TypeError
+        If ``percentile`` or ``norm_type`` is no number.
 
     References
     ----------
@@ -173,6 +196,8 @@ class SpikeClip(AdaptiveClip):
     ------
     ValueError
         If an argument is out of range.
+    TypeError
+        If ``z``, ``alpha``, ``max_norm`` or ``norm_type`` is no number.
 
     References
     ----------

@@ -45,7 +45,10 @@ def clip_grad_agc_(parameters: Parameters, clip_factor: float = 0.01, eps: float
     Raises
     ------
     ValueError
-        If ``clip_factor`` or ``eps`` is out of range, or a sparse gradient is not one of rows.
+        If ``clip_factor`` or ``eps`` is out of range, a sparse gradient is not one of rows, or
+        that of a ``DTensor`` has not been reduced over the processes yet.
+    TypeError
+        If something other than tensors is found, or ``clip_factor`` or ``eps`` is no number.
 
     References
     ----------

@@ -74,7 +74,10 @@ def clip_grad_norm_(
     Raises
     ------
     ValueError
-        If ``max_norm`` or ``norm_type`` is out of range.
+        If ``max_norm`` or ``norm_type`` is out of range, a sparse gradient has a layout without
+        values to scale, or that of a ``DTensor`` has not been reduced over the processes yet.
+    TypeError
+        If something other than tensors is found, or ``max_norm`` or ``norm_type`` is no number.
     RuntimeError
         If ``error_if_nonfinite`` is set and a gradient is not finite; it names the parameters.
 
@@ -128,7 +131,7 @@ def clip_grad_norm_per_parameter_(
 
     Raises
     ------
-    ValueError, RuntimeError
+    ValueError, TypeError, RuntimeError
         As in ``clip_grad_norm_``.
 
     Examples
@@ -174,7 +177,9 @@ def clip_grad_rms_(parameters: Parameters, max_rms: float | None) -> Tensor:
     Raises
     ------
     ValueError
-        If ``max_rms`` is out of range.
+        If ``max_rms`` is out of range, or for a gradient as in ``clip_grad_norm_``.
+    TypeError
+        If something other than tensors is found, or ``max_rms`` is no number.
 
     Examples
     --------
@@ -218,7 +223,10 @@ def clip_grad_value_(
     Raises
     ------
     ValueError
-        If ``clip_value`` is negative or NaN (torch would set all elements to that value).
+        If ``clip_value`` is negative or NaN (torch would set all elements to that value), or for a
+        gradient as in ``clip_grad_norm_``.
+    TypeError
+        If something other than tensors is found, or ``clip_value`` is no number.
 
     Examples
     --------
@@ -268,7 +276,7 @@ def rescale_grad_norm_(
 
     Raises
     ------
-    ValueError, RuntimeError
+    ValueError, TypeError, RuntimeError
         As in ``clip_grad_norm_``.
 
     Examples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from gradcourse.checks import number
 
@@ -17,9 +18,10 @@ def limit_of(name: str, value: float | None) -> float:
     return found
 
 
-def order(norm_type: float) -> float:
+def order(norm_type: float | Literal["inf"]) -> float:
     """Return the order of a norm, above 0."""
-    found = number("norm_type", norm_type)
+    # Code that was written for torch may have the word.
+    found = math.inf if norm_type == "inf" else number("norm_type", norm_type)
     if not found > 0:
         raise ValueError(f"norm_type must be above 0, or inf, got {found:g}")
     return found

@@ -23,6 +23,14 @@ def nonfinite_gradients(parameters: Parameters) -> list[str]:
     parameters
         A Tensor, a Module, or an iterable of Tensors or of pairs of name and Tensor.
 
+    Raises
+    ------
+    TypeError
+        If something other than tensors is found.
+    ValueError
+        If a sparse gradient has a layout without values to scale, or that of a ``DTensor`` has not
+        been reduced over the processes yet.
+
     Examples
     --------
     >>> from torch import nn

@@ -160,6 +160,11 @@ class GradMonitor:
         """Return the share of steps that were clipped, of the last ``window`` or of all.
 
         A step whose norm was not finite was not clipped, and is not counted. NaN if there is none.
+
+        Raises
+        ------
+        ValueError
+            If ``window`` is given and not a whole number of 1 or more.
         """
         seen = self._records if window is None else self._latest(window)
         norm, max_norm = totals(seen)
@@ -197,6 +202,11 @@ class GradMonitor:
         The profile over the layers is that of the gradients with respect to their outputs if the
         monitor was used as a context manager, and of their parameters' gradients if not. Behind a
         head that starts at zero the first steps look like a vanished gradient, and for them it is.
+
+        Raises
+        ------
+        ValueError
+            If ``window`` is not a whole number of 1 or more.
         """
         recent = self._latest(window)
         if all(record.each is None for record in recent):

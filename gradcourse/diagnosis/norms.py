@@ -33,6 +33,14 @@ def global_grad_norm(parameters: Parameters, norm_type: float = 2.0) -> Tensor:
     Tensor
         Shape ``()``, at least float32; finite if and only if all gradients are.
 
+    Raises
+    ------
+    TypeError
+        If something other than tensors is found, or ``norm_type`` is no number.
+    ValueError
+        If ``norm_type`` is not above 0, a sparse gradient has a layout without values to scale, or
+        that of a ``DTensor`` has not been reduced over the processes yet.
+
     Examples
     --------
     >>> layer = nn.Linear(1, 1)
@@ -50,6 +58,21 @@ def grad_norms(module: nn.Module, norm_type: float = 2.0) -> dict[str, float]:
 
     Parameters without a gradient are left out; a tied one is listed once.
 
+    Parameters
+    ----------
+    module
+        A model after ``backward()``.
+    norm_type
+        The order p > 0 of the norms, or ``inf``.
+
+    Raises
+    ------
+    TypeError
+        If ``module`` is no module, or ``norm_type`` is no number.
+    ValueError
+        If ``norm_type`` is not above 0, a sparse gradient has a layout without values to scale, or
+        that of a ``DTensor`` has not been reduced over the processes yet.
+
     Examples
     --------
     >>> layer = nn.Linear(1, 1)
@@ -57,6 +80,9 @@ def grad_norms(module: nn.Module, norm_type: float = 2.0) -> dict[str, float]:
     >>> grad_norms(layer)
     {'weight': 3.0, 'bias': 4.0}
     """
+    # An iterable of tensors would have norms too, but no names.
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     gradients = Gradients.of(module)
     each = measure(gradients, order(norm_type)).each.tolist()
     names = parameter_names(module)
@@ -73,6 +99,21 @@ def layer_grad_norms(module: nn.Module, norm_type: float = 2.0) -> dict[str, flo
     weight's and its bias's gradient together. Mind that weights can hide a vanishing gradient: with
     Xavier's initialisation and ReLU the gradients of all weights have equal norms, while those of
     the layers' outputs shrink towards the input. ``GradMonitor`` as a context manager shows these.
+
+    Parameters
+    ----------
+    module
+        A model after ``backward()``.
+    norm_type
+        The order p > 0 of the norms, or ``inf``.
+
+    Raises
+    ------
+    TypeError
+        If ``module`` is no module, or ``norm_type`` is no number.
+    ValueError
+        If ``norm_type`` is not above 0, a sparse gradient has a layout without values to scale, or
+        that of a ``DTensor`` has not been reduced over the processes yet.
 
     Examples
     --------

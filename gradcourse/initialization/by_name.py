@@ -82,9 +82,14 @@ def initialize(
     Raises
     ------
     ValueError
-        If a module of unknown class owns parameters; if a parameter has no shape yet, no storage,
-        is complex or sharded; if a parametrization would change what it is assigned, as
-        ``spectral_norm`` does and ``weight_norm`` does not.
+        If the scheme is unknown; if it has no such option, lacks one that it needs, or an option is
+        out of range; if ``leave`` names what the model does not have; if a module of unknown class
+        owns parameters; if a parameter has no shape yet, no storage, is complex or sharded; if a
+        parametrization would change what it is assigned, as ``spectral_norm`` does and
+        ``weight_norm`` does not.
+    TypeError
+        If ``model`` is no module, ``leave`` holds other things than names and classes of modules,
+        or ``gain`` or a variance is no number.
 
     Notes
     -----

@@ -52,7 +52,10 @@ def forget_gate_bias_(module: AnyModule, value: float = 1.0) -> AnyModule:
     Raises
     ------
     ValueError
-        If there is no LSTM, or one without biases.
+        If there is no LSTM, or one whose biases are missing or cannot be set in place; or if
+        ``value`` is not finite.
+    TypeError
+        If ``value`` is no number.
 
     Notes
     -----
@@ -93,7 +96,10 @@ def update_gate_bias_(module: AnyModule, value: float = 1.0) -> AnyModule:
     Raises
     ------
     ValueError
-        If there is no GRU, or one without biases.
+        If there is no GRU, or one whose biases are missing or cannot be set in place; or if
+        ``value`` is not finite.
+    TypeError
+        If ``value`` is no number.
 
     Examples
     --------
@@ -135,7 +141,10 @@ def chrono_(
     Raises
     ------
     ValueError
-        If there is no LSTM and no GRU, or one without biases.
+        If there is no LSTM and no GRU, or one whose biases are missing or cannot be set in place;
+        or if ``max_time`` is below 2 or not finite.
+    TypeError
+        If ``max_time`` is no number.
 
     Examples
     --------
@@ -144,7 +153,7 @@ def chrono_(
     >>> bool((forget >= 0).all() and (forget <= math.log(100)).all())
     True
     """
-    limit = float(max_time)
+    limit = number("max_time", max_time)
     if not 2 <= limit < math.inf:
         raise ValueError(f"max_time must be a finite number, 2 or more, got {limit:g}")
     for biases in _biases(module, _LSTM + _GRU, "LSTM and no GRU", "no other layer has gates"):

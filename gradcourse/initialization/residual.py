@@ -56,7 +56,13 @@ class ReZero(nn.Module):
         init.zeros_(self.alpha)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Add the scaled branch to its inputs."""
+        """Add the scaled branch to its inputs.
+
+        Raises
+        ------
+        ValueError
+            If the branch returns another shape than that of its inputs.
+        """
         change: Tensor = self.branch(inputs)
         # Broadcasting would hide a branch of the wrong shape.
         if change.shape != inputs.shape:
@@ -97,8 +103,11 @@ def fixup_(branches: Iterable[nn.Module], head: nn.Module | None = None) -> list
     Raises
     ------
     ValueError
-        If a branch has no weight layer; if a weight occurs twice; or if a branch holds other
-        parameters, such as those of a norm, which Fixup is there to replace.
+        If there is no branch, or one without a weight layer; if a weight occurs twice; if a branch
+        holds other parameters, such as those of a norm, which Fixup is there to replace; or if a
+        weight cannot be set in place.
+    TypeError
+        If ``head`` is neither a linear layer nor a convolution.
 
     Examples
     --------

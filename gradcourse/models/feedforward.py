@@ -80,6 +80,11 @@ class MLP(nn.Sequential):
     bias
         Whether the linear layers have biases.
 
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number of 1 or more, or the activation is unknown.
+
     Shape
     -----
     inputs ``(batch, in_features)``, outputs ``(batch, width)`` or ``(batch, out_features)``.
@@ -129,6 +134,11 @@ class ResidualBlock(nn.Module):
     bias
         Whether the linear layers have biases.
 
+    Raises
+    ------
+    ValueError
+        If ``width`` is not a whole number of 1 or more, or the activation is unknown.
+
     Shape
     -----
     inputs and outputs ``(..., width)``.
@@ -173,6 +183,11 @@ class ResidualMLP(nn.Module):
         Sizes; a network has ``2 * blocks + 2`` weight layers.
     scale, skip, activation, bias
         As for :class:`ResidualBlock`.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number of 1 or more, or the activation is unknown.
 
     Shape
     -----

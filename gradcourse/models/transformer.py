@@ -28,6 +28,12 @@ class TransformerBlock(nn.Module):
     activation
         Of the feed-forward layer; a name from ``ACTIVATION_NAMES``.
 
+    Raises
+    ------
+    ValueError
+        If ``width`` or ``heads`` is not a whole number of 1 or more, ``heads`` does not divide
+        ``width``, or the norm or the activation is unknown.
+
     Shape
     -----
     inputs and outputs ``(batch, tokens, width)``.

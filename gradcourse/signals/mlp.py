@@ -102,19 +102,38 @@ class MLPSignal:
         return float(10 ** -slope_per_layer(self.log10_gradient))
 
     def median(self, profile: Profile = "gradient") -> Array:
-        """Return the median over seeds of a profile, one number for each layer."""
+        """Return the median over seeds of a profile, one number for each layer.
+
+        Raises
+        ------
+        ValueError
+            If ``profile`` is not ``"activation"``, ``"gradient"`` or ``"weight_gradient"``.
+        """
         return median(self._profile(profile))
 
     def band(
         self, profile: Profile = "gradient", low: float = 0.05, high: float = 0.95
     ) -> tuple[Array, Array]:
-        """Return two quantiles over seeds of a profile."""
+        """Return two quantiles over seeds of a profile.
+
+        Parameters
+        ----------
+        profile
+            ``"activation"``, ``"gradient"`` or ``"weight_gradient"``.
+        low, high
+            Which quantiles, 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            If ``profile`` is none of these, or a quantile is not between 0 and 1.
+        """
         return quantile(self._profile(profile), low), quantile(self._profile(profile), high)
 
     def summary(self) -> str:
         """Say in one line what happened to the gradient."""
         layers = f"{self.depth} {self.activation} layer{'' if self.depth == 1 else 's'}"
-        line = f"{layers}, width {self.width}, weight scale {self.weight_scale:.2g}: "
+        line = f"{layers}, width {self.width}, weight scale {self.weight_scale:.3g}: "
         seeds = f"{self.seeds} seed{'' if self.seeds == 1 else 's'}"
         dead = int(np.isneginf(self.log10_gradient[:, 0]).sum())
         total = float(self.median()[0])
@@ -183,6 +202,17 @@ def mlp_signal(
         How many networks, and the first of their seeds.
     device
         As in ``choose_device``.
+
+    Raises
+    ------
+    ValueError
+        If ``inputs`` is not a tensor of finite numbers of shape (batch, features); if
+        ``activation`` is neither a known name nor a function that keeps the shape; if ``width``,
+        ``depth`` or ``seeds`` is not a whole number of 1 or more, or ``first_seed`` not one of 0 or
+        more; if ``weight_scale`` is not between 1e-6 and 1e6, or ``bias_scale`` between 0 and 1e6;
+        or if the device is not to be had, as in ``choose_device``.
+    TypeError
+        If a scale is no number.
 
     Examples
     --------

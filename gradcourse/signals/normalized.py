@@ -93,7 +93,18 @@ class NormalizedSignal:
         return median(self.log10_gradient)
 
     def band(self, low: float = 0.05, high: float = 0.95) -> tuple[Array, Array]:
-        """Return two quantiles over seeds."""
+        """Return two quantiles over seeds.
+
+        Parameters
+        ----------
+        low, high
+            Which quantiles, 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            If a quantile is not between 0 and 1.
+        """
         return quantile(self.log10_gradient, low), quantile(self.log10_gradient, high)
 
     def summary(self) -> str:
@@ -156,6 +167,17 @@ def normalized_signal(
         How many networks, and the first of their seeds: the weights of ``mlp_signal``.
     device
         As in ``choose_device``.
+
+    Raises
+    ------
+    ValueError
+        If ``inputs`` is not a tensor of finite numbers of shape (batch, features); if the norm is
+        unknown; if ``activation`` is neither a known name nor a function that keeps the shape; if
+        ``width``, ``depth`` or ``seeds`` is not a whole number of 1 or more, or ``first_seed`` not
+        one of 0 or more; if ``weight_scale`` is not between 1e-6 and 1e6; or if the device is not
+        to be had, as in ``choose_device``.
+    TypeError
+        If ``weight_scale`` is no number.
 
     Examples
     --------

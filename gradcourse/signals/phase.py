@@ -126,6 +126,18 @@ def phase_diagram(
     device
         As in ``choose_device``.
 
+    Raises
+    ------
+    ValueError
+        If ``inputs`` is not a tensor of finite numbers of shape (batch, features); if
+        ``activation`` is neither a known name nor a function that keeps the shape; if ``width`` or
+        ``depth`` is not a whole number of 1 or more, or ``seed`` not one of 0 or more; if
+        ``weight_scales`` is empty or has two dimensions or more; if one of them is not between 1e-6
+        and 1e6, or ``bias_scale`` between 0 and 1e6; or if the device is not to be had, as in
+        ``choose_device``.
+    TypeError
+        If ``bias_scale`` is no number.
+
     Examples
     --------
     >>> diagram = phase_diagram(torch.ones(4, 32), "relu", 32, 20, weight_scales=[1.0, 1.4, 2.0])

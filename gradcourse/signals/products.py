@@ -67,7 +67,18 @@ class ProductSignal:
         return median(self.log10_norm)
 
     def band(self, low: float = 0.05, high: float = 0.95) -> tuple[Array, Array]:
-        """Return two quantiles over seeds, each of shape ``(depth + 1,)``."""
+        """Return two quantiles over seeds, each of shape ``(depth + 1,)``.
+
+        Parameters
+        ----------
+        low, high
+            Which quantiles, 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            If a quantile is not between 0 and 1.
+        """
         return quantile(self.log10_norm, low), quantile(self.log10_norm, high)
 
     def summary(self) -> str:
@@ -77,7 +88,7 @@ class ProductSignal:
         total = float(median(self.log10_norm)[-1])
         seeds = f"{self.seeds} seed{'' if self.seeds == 1 else 's'}"
         line = (
-            f"{self.depth} {matrices}, width {self.width}, weight scale {self.weight_scale:.2g}: "
+            f"{self.depth} {matrices}, width {self.width}, weight scale {self.weight_scale:.3g}: "
             f"{change('the norm', self.factor_per_matrix, total, 'matrix')}; {seeds}"
         )
         if self.overflow_layer is not None:
@@ -112,6 +123,14 @@ def product_signal(
         How many seeds, and the first of them.
     orthogonal
         Take random rotations, times ``weight_scale``.
+
+    Raises
+    ------
+    ValueError
+        If ``width``, ``depth`` or ``seeds`` is not a whole number of 1 or more, or ``first_seed``
+        not one of 0 or more; or if ``weight_scale`` is not between 1e-6 and 1e6.
+    TypeError
+        If ``weight_scale`` is no number.
 
     Examples
     --------
@@ -149,10 +168,23 @@ def product_exponents(
     The product is kept as an orthogonal matrix times triangular ones, whose diagonals hold the
     growth: the singular values themselves are too far apart for any floating point format.
 
+    Parameters
+    ----------
+    width, depth, weight_scale, seeds, orthogonal, first_seed
+        As in :func:`product_signal`.
+
     Returns
     -------
     array of shape (seeds, width)
         The largest first; compare ``gradcourse.theory.lyapunov_exponents``.
+
+    Raises
+    ------
+    ValueError
+        If ``width``, ``depth`` or ``seeds`` is not a whole number of 1 or more, or ``first_seed``
+        not one of 0 or more; or if ``weight_scale`` is not between 1e-6 and 1e6.
+    TypeError
+        If ``weight_scale`` is no number.
 
     Examples
     --------

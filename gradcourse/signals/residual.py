@@ -102,6 +102,16 @@ def residual_signal(
     device
         As in ``choose_device``.
 
+    Raises
+    ------
+    ValueError
+        If ``inputs`` is not a tensor of finite numbers of shape (batch, features); if ``width``,
+        ``blocks`` or ``seeds`` is not a whole number of 1 or more, or ``first_seed`` not one of 0
+        or more; if there is no branch scale, or one is not between 1e-4 and 100; or if the device
+        is not to be had, as in ``choose_device``.
+    TypeError
+        If ``branch_scale`` holds sequences of several numbers.
+
     Examples
     --------
     >>> signal = residual_signal(torch.ones(1, 64), blocks=200, branch_scale=[0.1, 1.0])
@@ -115,6 +125,8 @@ def residual_signal(
         between(SMALLEST_SCALE, LARGEST_SCALE, "branch_scale", one)
         for one in np.atleast_1d(np.asarray(branch_scale, np.float64))
     ]
+    if not scales:
+        raise ValueError("branch_scale must hold at least one number, got none")
     where = choose_device(device)
     with measuring(one_thread_is_best(where, width)):
         weights = base_weights(batch.shape[1], width, first_seed, seeds, where)

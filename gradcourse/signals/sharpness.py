@@ -41,7 +41,8 @@ def sharpness(
     Raises
     ------
     ValueError
-        If ``losses`` has no graph, or a parameter does not hold one slice for each network.
+        If ``steps`` is not a whole number of 1 or more, ``losses`` has no graph, or a parameter
+        does not hold one slice for each network.
 
     Notes
     -----

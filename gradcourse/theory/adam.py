@@ -30,6 +30,13 @@ def adam_noise_update(step: ArrayLike, beta1: float = 0.9) -> Array:
     beta1
         Decay of the first moment, 0 or more and below 1.
 
+    Raises
+    ------
+    ValueError
+        If one of ``step`` is not 1 or more, or ``beta1`` is not 0 or more and below 1.
+    TypeError
+        If ``beta1`` is no number.
+
     References
     ----------
     Derived. Kingma & Ba 2015, *Adam*; Liu et al. 2020, *On the variance of the adaptive learning
@@ -77,6 +84,14 @@ def adam_spike_update(
     -------
     array of shape (steps,)
         The limit of Adam's ``eps`` going to 0.
+
+    Raises
+    ------
+    ValueError
+        If ``steps`` or ``spike_at`` is not a whole number of 1 or more, or a decay is not 0 or more
+        and below 1.
+    TypeError
+        If ``size`` or a decay is no number.
 
     References
     ----------

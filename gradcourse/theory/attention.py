@@ -33,6 +33,13 @@ def attention_slope(score_variance: ArrayLike, share: float = 0.5) -> Array:
     share
         Which share of the slopes lies *below* the returned one; 0.5 for the median.
 
+    Raises
+    ------
+    ValueError
+        If one of ``score_variance`` is not 0 or more, or ``share`` is not between 0 and 1.
+    TypeError
+        If ``share`` is no number.
+
     References
     ----------
     Vaswani et al. 2017, *Attention is all you need*, for the division; the quantile is derived.
@@ -70,6 +77,11 @@ def letters_only(length: int, symbols: int) -> tuple[float, float]:
     -------
     loss, accuracy : float
         The loss is the cross-entropy in nats.
+
+    Raises
+    ------
+    ValueError
+        If ``length`` or ``symbols`` is not a whole number of 1 or more.
 
     Examples
     --------

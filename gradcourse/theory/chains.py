@@ -8,7 +8,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 import scipy
 
-from gradcourse.checks import at_least, more_than_zero
+from gradcourse.checks import at_least, more_than_zero, number
 from gradcourse.theory.activations import Activation, Array, ArrayFunction
 from gradcourse.theory.activations import activation as as_activation
 
@@ -43,6 +43,11 @@ def overflow_depth(weight: float, dtype: str = "float32") -> float:
     dtype
         ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
 
+    Raises
+    ------
+    ValueError
+        If ``weight`` is not finite or ``dtype`` is none of these.
+
     Examples
     --------
     >>> overflow_depth(1.5)
@@ -71,6 +76,11 @@ def underflow_depth(weight: float, dtype: str = "float32") -> float:
         The factor that each layer multiplies by; only its size matters.
     dtype
         ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
+
+    Raises
+    ------
+    ValueError
+        If ``weight`` is not finite or ``dtype`` is none of these.
 
     Examples
     --------
@@ -113,7 +123,10 @@ def chain_fixed_point(
     Raises
     ------
     ValueError
-        If the chain ends in a cycle.
+        If ``activation`` is neither a known name nor a function, ``weight``, ``bias`` or ``start``
+        is not finite, or the chain ends in a cycle.
+    TypeError
+        If ``weight``, ``bias`` or ``start`` is no number.
 
     Examples
     --------
@@ -121,9 +134,9 @@ def chain_fixed_point(
     [0.659046, 0.224704]
     """
     phi = as_activation(activation)
-    for name, number in (("weight", weight), ("bias", bias), ("start", start)):
-        if not math.isfinite(number):
-            raise ValueError(f"{name} must be a finite number, got {number:g}")
+    for name, value in (("weight", weight), ("bias", bias), ("start", start)):
+        if not math.isfinite(number(name, value)):
+            raise ValueError(f"{name} must be a finite number, got {value:g}")
 
     def move(x: float) -> float:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -169,6 +182,21 @@ def product_log_norm(width: int, weight_variance: float = 1.0) -> tuple[float, f
     chi variable. The mean is below ``ln(weight_variance) / 2`` although the mean *square* of the
     norm is exactly kept at 1: the typical product shrinks.
 
+    Parameters
+    ----------
+    width
+        Rows and columns of each matrix, 1 or more.
+    weight_variance
+        Entries are ``N(0, weight_variance / width)``; above 0.
+
+    Raises
+    ------
+    ValueError
+        If ``width`` is not a whole number of 1 or more, or ``weight_variance`` is not finite and
+        above 0.
+    TypeError
+        If ``weight_variance`` is no number.
+
     Examples
     --------
     >>> round(product_log_norm(32)[0], 5)
@@ -183,10 +211,25 @@ def product_log_norm(width: int, weight_variance: float = 1.0) -> tuple[float, f
 def lyapunov_exponents(width: int, weight_variance: float = 1.0) -> Array:
     """Return the growth per factor of ln of each singular value of a product of Gaussian matrices.
 
+    Parameters
+    ----------
+    width
+        Rows and columns of each matrix, 1 or more.
+    weight_variance
+        Entries are ``N(0, weight_variance / width)``; above 0.
+
     Returns
     -------
     array of shape (width,)
         The largest first; the factors are ``N(0, weight_variance / width)``.
+
+    Raises
+    ------
+    ValueError
+        If ``width`` is not a whole number of 1 or more, or ``weight_variance`` is not finite and
+        above 0.
+    TypeError
+        If ``weight_variance`` is no number.
 
     Examples
     --------

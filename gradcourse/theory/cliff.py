@@ -34,6 +34,11 @@ def cliff_wall(weight: ArrayLike, start: float = 0.5) -> Array:
     array of the shape of ``weight``
         NaN where there is no wall, because the point would be stable.
 
+    Raises
+    ------
+    TypeError
+        If ``start`` is no number.
+
     References
     ----------
     The model and its surface: Pascanu, Mikolov & Bengio 2013, *On the difficulty of training
@@ -75,6 +80,13 @@ def cliff_valley(weight: ArrayLike, target: float = 0.7, start: float = 0.5) -> 
     -------
     array of the shape of ``weight``
         NaN where the unit does not go there, or does not stay.
+
+    Raises
+    ------
+    ValueError
+        If ``target`` is not above 0 and below 1.
+    TypeError
+        If ``target`` or ``start`` is no number.
 
     Examples
     --------

@@ -59,6 +59,11 @@ def value_clip_length(clip_value: ArrayLike) -> Array:
     clip_value
         As in :func:`value_clip_cosine`.
 
+    Raises
+    ------
+    ValueError
+        If a clip value is not above 0.
+
     Examples
     --------
     >>> round(float(value_clip_length(0.5)), 4)
@@ -91,7 +96,9 @@ def lognormal_clip_rate(max_norm: ArrayLike, typical: float, spread: float) -> A
     Raises
     ------
     ValueError
-        If an argument is not above 0.
+        If an argument is not above 0, or ``typical`` or ``spread`` not finite.
+    TypeError
+        If ``typical`` or ``spread`` is no number.
 
     Examples
     --------

@@ -42,6 +42,14 @@ def difference_error(
     kind
         ``"central"``: ``(f(x + h) - f(x - h)) / 2h``, or ``"forward"``: ``(f(x + h) - f(x)) / h``.
 
+    Raises
+    ------
+    ValueError
+        If one of ``step`` is not above 0, ``unit_roundoff`` is not finite and above 0, or ``kind``
+        is neither ``"central"`` nor ``"forward"``.
+    TypeError
+        If ``unit_roundoff`` is no number.
+
     Notes
     -----
     Press et al., *Numerical Recipes*, on numerical derivatives. The truncation term is the first
@@ -76,6 +84,14 @@ def best_difference_step(
     ----------
     value, bend, unit_roundoff, kind
         As for :func:`difference_error`; value and bend are not 0.
+
+    Raises
+    ------
+    ValueError
+        If ``value`` or ``bend`` is 0 or not finite, ``unit_roundoff`` is not finite and above 0, or
+        ``kind`` is neither ``"central"`` nor ``"forward"``.
+    TypeError
+        If ``value``, ``bend`` or ``unit_roundoff`` is no number.
 
     Examples
     --------

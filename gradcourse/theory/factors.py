@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradcourse.checks import at_least_zero
+from gradcourse.checks import at_least_zero, number
 from gradcourse.theory.activations import Array
 
 __all__ = ["log10_product_band", "uniform_log_moments"]
@@ -28,6 +28,8 @@ def uniform_log_moments(spread: float) -> tuple[float, float]:
     ------
     ValueError
         If ``spread`` is not between 0 and 1.
+    TypeError
+        If ``spread`` is no number.
 
     Notes
     -----
@@ -60,7 +62,7 @@ def log10_product_band(
     Parameters
     ----------
     factors
-        Numbers of factors, of any shape.
+        Numbers of factors, 0 or more, of any shape.
     mean, variance
         Of ``ln`` of one factor, as :func:`uniform_log_moments` or
         :func:`gradcourse.theory.product_log_norm` give them.
@@ -69,10 +71,19 @@ def log10_product_band(
     -------
     typical, low, high : arrays of that shape
         Central limit theorem: a sum of logarithms is normal.
+
+    Raises
+    ------
+    ValueError
+        If a number of factors is below 0, or ``variance`` is below 0 or not finite.
+    TypeError
+        If ``mean`` or ``variance`` is no number.
     """
     count = np.asarray(factors, dtype=np.float64)
-    typical = count * mean / math.log(10)
-    reach = 1.645 * np.sqrt(count * variance) / math.log(10)
+    if not (count >= 0).all():
+        raise ValueError(f"factors must be 0 or more, got {count.min():g}")
+    typical = count * number("mean", mean) / math.log(10)
+    reach = 1.645 * np.sqrt(count * at_least_zero("variance", variance)) / math.log(10)
     return typical, typical - reach, typical + reach
 
 

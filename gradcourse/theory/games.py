@@ -53,6 +53,14 @@ def dirac_gan_step(
     array of shape (2, 2)
         Times :math:`(\theta, \psi)` it gives the next pair.
 
+    Raises
+    ------
+    ValueError
+        If a learning rate or ``penalty`` is below 0 or not finite, or ``slope`` is not finite and
+        above 0.
+    TypeError
+        If one of these is no number.
+
     References
     ----------
     Mescheder, Geiger & Nowozin 2018, *Which training methods for GANs do actually converge?*
@@ -83,6 +91,16 @@ def dirac_gan_rate(
     It is the size of the larger eigenvalue of :func:`dirac_gan_step`. Without a penalty it is
     :math:`\sqrt{1 + a b s^2}` for simultaneous steps, above 1 for all learning rates; for
     alternating ones it is 1 as long as :math:`a b s^2 \le 4`.
+
+    Parameters
+    ----------
+    generator_rate, critic_rate, slope, penalty, alternating
+        As in :func:`dirac_gan_step`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in :func:`dirac_gan_step`.
 
     Examples
     --------
@@ -120,6 +138,13 @@ def dirac_gan_path(
     array of shape (steps + 1, 2)
         Generator and critic, ``start`` first.
 
+    Raises
+    ------
+    ValueError
+        If ``steps`` is not a whole number of 0 or more, or as in :func:`dirac_gan_step`.
+    TypeError
+        As in :func:`dirac_gan_step`.
+
     Examples
     --------
     >>> dirac_gan_path(2, 0.5, 0.5).tolist()
@@ -139,6 +164,21 @@ def dirac_gan_penalties(
 
     Simultaneous steps converge for :math:`a s^2 < \gamma < 2/b + a s^2/2`, alternating ones for
     :math:`0 < \gamma < 2/b - a s^2/2`; if the first number is not the smaller one, for no penalty.
+
+    Parameters
+    ----------
+    generator_rate, slope, alternating
+        As in :func:`dirac_gan_step`.
+    critic_rate
+        The critic's learning rate b, finite, above 0.
+
+    Raises
+    ------
+    ValueError
+        If ``generator_rate`` is below 0 or not finite, or ``critic_rate`` or ``slope`` is not
+        finite and above 0.
+    TypeError
+        If one of these is no number.
 
     Notes
     -----
@@ -168,6 +208,14 @@ def mixture_distance(centres: ArrayLike, spread: float) -> float:
     spread
         Standard deviation of each in either direction, above 0.
 
+    Raises
+    ------
+    ValueError
+        If ``centres`` do not have shape (modes, 2) or there are none, or ``spread`` is not finite
+        and above 0.
+    TypeError
+        If ``spread`` is no number.
+
     Notes
     -----
     The difference of two points is Gaussian around the difference of their centres with standard
@@ -179,6 +227,8 @@ def mixture_distance(centres: ArrayLike, spread: float) -> float:
     True
     """
     places = np.asarray(centres, np.float64)
+    if places.ndim != 2 or places.shape[1] != 2 or places.size == 0:
+        raise ValueError(f"centres must have shape (modes, 2), 1 or more, got {places.shape}")
     between = np.linalg.norm(places[:, None] - places[None], axis=-1)
     scale = more_than_zero("spread", spread) * math.sqrt(2)
     return float(scipy.stats.rice.mean(between / scale, scale=scale).mean())

@@ -30,12 +30,21 @@ def huber_gradient(residual_std: ArrayLike, delta: float = 1.0) -> Array:
     delta
         Where the loss turns from a parabola into straight lines, as in ``torch.nn.HuberLoss``.
 
+    Raises
+    ------
+    ValueError
+        If one of ``residual_std`` is not above 0, or ``delta`` is not finite and above 0.
+    TypeError
+        If ``delta`` is no number.
+
     Examples
     --------
     >>> [round(float(norm), 4) for norm in huber_gradient([0.1, 1000.0])]
     [0.1, 0.7979]
     """
     spread = np.asarray(residual_std, np.float64)
+    if not (spread > 0).all():
+        raise ValueError(f"residual_std must be above 0, got {spread.min():g}")
     bend = more_than_zero("delta", delta) / (math.sqrt(2) * spread)
     return np.asarray(spread * scipy.special.erf(bend))
 
@@ -55,6 +64,14 @@ def huber_location(
         As in ``torch.nn.HuberLoss``.
     between
         Two numbers with the answer between them.
+
+    Raises
+    ------
+    ValueError
+        If ``delta`` is not finite and above 0, or the gradient has one sign at both numbers of
+        ``between``.
+    TypeError
+        If ``delta`` is no number.
 
     Notes
     -----

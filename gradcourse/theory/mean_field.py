@@ -49,6 +49,23 @@ def length_map(
 
     ``weight_variance * E[phi(sqrt(q) z)**2] + bias_variance``, with ``z`` standard normal.
 
+    Parameters
+    ----------
+    activation
+        A name, an ``Activation`` or a function of an array.
+    q
+        Pre-activation variance of the layer before, finite, 0 or more.
+    weight_variance, bias_variance
+        Weights have variance ``weight_variance / fan_in``; finite, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        If ``activation`` is neither a known name nor a function, or a variance is below 0 or not
+        finite.
+    TypeError
+        If a variance is no number.
+
     Examples
     --------
     >>> round(length_map("relu", 3.0, weight_variance=2.0), 12)
@@ -84,6 +101,14 @@ def length_fixed_point(
     float
         0.0 if the signal dies out, inf if it grows without end.
 
+    Raises
+    ------
+    ValueError
+        If ``activation`` is neither a known name nor a function, a variance of weights or biases is
+        below 0 or not finite, or ``start`` is not finite and above 0.
+    TypeError
+        If a variance or ``start`` is no number.
+
     Examples
     --------
     >>> round(length_fixed_point("tanh", 1.761, 0.05), 2)
@@ -113,6 +138,14 @@ def chi(
     weight_variance
         Weights have variance ``weight_variance / fan_in``.
 
+    Raises
+    ------
+    ValueError
+        If ``activation`` is neither a known name nor a function, ``q`` is not 0 or more, or
+        ``weight_variance`` is below 0 or not finite.
+    TypeError
+        If ``q`` or ``weight_variance`` is no number.
+
     Examples
     --------
     >>> round(chi("relu", q=1.0, weight_variance=2.0), 12)
@@ -134,10 +167,20 @@ def critical_weight_variance(
     ReLU ``chi`` is exactly 1 there; for GELU and SiLU without biases it jumps past 1, because the
     signal itself turns from dying out to growing.
 
+    Parameters
+    ----------
+    activation
+        A name, an ``Activation`` or a function of an array.
+    bias_variance
+        Variance of the biases, finite, 0 or more.
+
     Raises
     ------
     ValueError
-        If no weight variance up to a million makes gradients explode.
+        If ``activation`` is neither a known name nor a function, ``bias_variance`` is below 0 or
+        not finite, or no weight variance up to a million makes gradients explode.
+    TypeError
+        If ``bias_variance`` is no number.
 
     Examples
     --------
@@ -152,6 +195,11 @@ def depth_scale(chi: float) -> float:
     """Return the number of layers over which the squared gradient changes by a factor e.
 
     ``1 / abs(ln chi)``: inf at the edge of chaos, where depth does not matter.
+
+    Raises
+    ------
+    ValueError
+        If ``chi`` is not 0 or more.
 
     Examples
     --------
@@ -170,6 +218,11 @@ def weight_variance_of(scheme: str) -> float:
 
     ``"he"`` 2, ``"xavier"``, ``"lecun"`` and ``"orthogonal"`` 1, and 1/3 for ``"default"``, which
     is what ``torch.nn.Linear`` does.
+
+    Raises
+    ------
+    ValueError
+        If the scheme is unknown.
 
     Examples
     --------

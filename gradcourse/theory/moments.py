@@ -34,6 +34,13 @@ def gaussian_mean(function: ArrayFunction, variance: float) -> float:
     variance
         0 or more.
 
+    Raises
+    ------
+    ValueError
+        If ``variance`` is below 0 or not finite.
+    TypeError
+        If ``variance`` is no number.
+
     Examples
     --------
     >>> round(gaussian_mean(lambda x: np.maximum(x, 0) ** 2, 3.0), 12)

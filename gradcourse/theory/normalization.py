@@ -8,7 +8,7 @@ import math
 import numpy as np
 import scipy
 
-from gradcourse.checks import at_least, more_than_zero
+from gradcourse.checks import at_least, more_than_zero, number
 from gradcourse.theory.activations import Activation, Array, ArrayFunction
 from gradcourse.theory.activations import activation as as_activation
 from gradcourse.theory.moments import gaussian_mean
@@ -58,6 +58,14 @@ def norm_chi(
     float
         The factor of the squared gradient. Never below 1 where the mean is subtracted, and 1 for a
         straight line only: the Poincare inequality, ``Var[phi] <= sw2 E[phi'**2]``.
+
+    Raises
+    ------
+    ValueError
+        If the norm is unknown, ``activation`` is neither a known name nor a function, or
+        ``weight_variance`` is not finite and above 0.
+    TypeError
+        If ``weight_variance`` is no number.
 
     Notes
     -----
@@ -114,6 +122,14 @@ def batch_norm_chi(activation: str | Activation | ArrayFunction, batch: float = 
         The factor of the mean squared gradient. The typical one is below it for the smallest
         batches, where few units carry the mean.
 
+    Raises
+    ------
+    ValueError
+        If ``activation`` is neither a known name nor a function, or ``batch`` is neither a whole
+        number of 4 or more nor ``inf``.
+    TypeError
+        If ``batch`` is no number.
+
     Notes
     -----
     Yang et al. 2019, *A mean field theory of batch normalization*, for ReLU in closed form.
@@ -125,12 +141,12 @@ def batch_norm_chi(activation: str | Activation | ArrayFunction, batch: float = 
     >>> round(batch_norm_chi("linear", 16), 4)  # (B - 2) / (B - 3)
     1.0769
     """
-    if batch == math.inf:
+    samples = number("batch", batch)
+    if samples == math.inf:
         return norm_chi("BatchNorm", activation)
-    size = int(batch)
-    if size != batch:
-        raise ValueError(f"batch must be a whole number, {SMALLEST_BATCH} or more, got {batch:g}")
-    at_least(SMALLEST_BATCH, "batch", size)
+    if not samples.is_integer():
+        raise ValueError(f"batch must be a whole number, {SMALLEST_BATCH} or more, got {samples:g}")
+    size = at_least(SMALLEST_BATCH, "batch", int(samples))
     phi = as_activation(activation)
     one, two, mass = _pairs_of_batch(size)
 
@@ -157,6 +173,11 @@ def surviving_share(norm: str, size: int) -> float:
         ``"BatchNorm"``, ``"LayerNorm"`` or ``"RMSNorm"``.
     size
         How many numbers are normalised together: the batch for BatchNorm, the units for the others.
+
+    Raises
+    ------
+    ValueError
+        If the norm is unknown or ``size`` is not a whole number of 1 or more.
 
     Examples
     --------

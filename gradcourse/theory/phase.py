@@ -48,7 +48,10 @@ def gradient_map(
     Raises
     ------
     ValueError
-        If an argument is out of range.
+        If ``activation`` is neither a known name nor a function, or another argument is out of
+        range.
+    TypeError
+        If ``bias_variance`` or ``input_variance`` is no number.
 
     Notes
     -----

@@ -76,6 +76,14 @@ def score_moments(logits: ArrayLike, rewards: ArrayLike, reward_std: float = 0.0
     reward_std
         Standard deviation of noise that is added to each reward, 0 or more.
 
+    Raises
+    ------
+    ValueError
+        If ``logits`` and ``rewards`` do not have one shape (arms,), or ``reward_std`` is below 0 or
+        not finite.
+    TypeError
+        If ``reward_std`` is no number.
+
     Notes
     -----
     The score of arm k is :math:`e_k - \pi`, with squared length
@@ -125,6 +133,13 @@ def reinforce_variance(
         Reward per step that is taken as expected; subtracted from each reward of the return.
     to_go
         Whether a score is multiplied by the rewards from its own step on, instead of by all.
+
+    Raises
+    ------
+    ValueError
+        If ``horizon`` is not a whole number of 1 or more.
+    TypeError
+        If ``baseline`` is no number.
 
     Notes
     -----
@@ -180,6 +195,11 @@ def corridor_value(right: ArrayLike) -> Array:
     array of the shape of ``right``
         -inf at 0 and 1, where nobody gets out.
 
+    Raises
+    ------
+    ValueError
+        If a probability is not between 0 and 1.
+
     References
     ----------
     Sutton & Barto, *Reinforcement learning*, 2nd edition, example 13.1; the formula is derived:
@@ -190,7 +210,7 @@ def corridor_value(right: ArrayLike) -> Array:
     >>> round(float(corridor_value(CORRIDOR_BEST)), 3)
     -11.657
     """
-    share = np.asarray(right, np.float64)
+    share = _probabilities(right)
     with np.errstate(divide="ignore"):
         return np.asarray(2 * (share - 2) / (share * (1 - share)))
 
@@ -200,11 +220,24 @@ def corridor_slope(right: ArrayLike) -> Array:
 
     :math:`2(p^2 - 4p + 2) / (p(1-p))`; 0 at the best policy, :math:`2 - \sqrt 2`.
 
+    Raises
+    ------
+    ValueError
+        If a probability is not between 0 and 1.
+
     Examples
     --------
     >>> round(float(corridor_slope(0.05)), 2), abs(float(corridor_slope(CORRIDOR_BEST))) < 1e-12
     (75.89, True)
     """
-    share = np.asarray(right, np.float64)
+    share = _probabilities(right)
     with np.errstate(divide="ignore"):
         return np.asarray(2 * (share**2 - 4 * share + 2) / (share * (1 - share)))
+
+
+def _probabilities(right: ArrayLike) -> Array:
+    share = np.asarray(right, np.float64)
+    outside = share[~((share >= 0) & (share <= 1))]
+    if outside.size:
+        raise ValueError(f"right must be between 0 and 1, got {outside[0]:g}")
+    return share

@@ -133,7 +133,14 @@ def spacing(value: ArrayLike, name: str = "float16") -> Array:
     name
         A format of ``FLOAT_FORMATS``.
 
-    Source: IEEE 754.
+    Raises
+    ------
+    ValueError
+        If the format is unknown.
+
+    References
+    ----------
+    IEEE 754-2019, *Standard for floating-point arithmetic*.
 
     Examples
     --------
@@ -163,7 +170,15 @@ def largest_swallowed(weight: ArrayLike, name: str = "bfloat16") -> Array:
     name
         A format of ``FLOAT_FORMATS``.
 
-    Source: IEEE 754; Micikevicius et al. 2018, *Mixed precision training*.
+    Raises
+    ------
+    ValueError
+        If the format is unknown.
+
+    References
+    ----------
+    IEEE 754-2019, *Standard for floating-point arithmetic*; Micikevicius et al. 2018, *Mixed
+    precision training*.
 
     Examples
     --------
@@ -192,7 +207,15 @@ def flushed_share(std: ArrayLike, scale: ArrayLike = 1.0, name: str = "float16")
     name
         A format of ``FLOAT_FORMATS``.
 
-    Source: the definition of erf; the picture that it explains is in Micikevicius et al. 2018.
+    Raises
+    ------
+    ValueError
+        If one of ``std`` or of ``scale`` is not above 0, or the format is unknown.
+
+    References
+    ----------
+    The definition of erf; the picture that it explains is in Micikevicius et al. 2018, *Mixed
+    precision training*.
 
     Examples
     --------
@@ -214,6 +237,11 @@ def overflowing_share(std: ArrayLike, scale: ArrayLike = 1.0, name: str = "float
     ----------
     std, scale, name
         As for :func:`flushed_share`.
+
+    Raises
+    ------
+    ValueError
+        If one of ``std`` or of ``scale`` is not above 0, or the format is unknown.
 
     Examples
     --------
@@ -250,7 +278,14 @@ def skipped_share(growth_interval: int) -> float:
     growth_interval
         Clean steps before the scale doubles, 1 or more.
 
-    Source: derived from the rule in torch.amp.GradScaler.
+    Raises
+    ------
+    ValueError
+        If ``growth_interval`` is not a whole number of 1 or more.
+
+    References
+    ----------
+    Derived from the rule in ``torch.amp.GradScaler``.
 
     Examples
     --------
@@ -282,7 +317,17 @@ def loss_scales(steps: int, init_scale: float, largest_scale: float, growth_inte
     Array
         Shape (steps,).
 
-    Source: the documentation of torch.amp.GradScaler.
+    Raises
+    ------
+    ValueError
+        If ``steps`` or ``growth_interval`` is not a whole number of 1 or more, or a scale is not
+        finite and above 0.
+    TypeError
+        If a scale is no number.
+
+    References
+    ----------
+    The documentation of ``torch.amp.GradScaler``.
 
     Examples
     --------

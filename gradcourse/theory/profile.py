@@ -88,6 +88,16 @@ def mean_field_profile(
     -------
     MeanField
 
+    Raises
+    ------
+    ValueError
+        If ``activation`` is neither a known name nor a function; if ``depth`` is not a whole number
+        of 1 or more; if ``weight_variance`` or ``input_ratio`` is not finite and above 0; if
+        ``bias_variance`` or one of ``input_variance`` is below 0 or not finite; or if
+        ``input_variance`` is empty or has two dimensions or more.
+    TypeError
+        If ``weight_variance``, ``bias_variance`` or ``input_ratio`` is no number.
+
     Examples
     --------
     >>> theory = mean_field_profile("relu", depth=10, weight_variance=1.0)

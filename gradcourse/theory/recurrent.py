@@ -43,6 +43,14 @@ def jordan_power_norm(steps: ArrayLike, radius: float, shear: float) -> tuple[Ar
         Of the shape of ``steps``: the largest singular value, and the root mean square over all
         directions.
 
+    Raises
+    ------
+    ValueError
+        If one of ``steps`` is not 0 or more, ``radius`` is not finite and above 0, or ``shear`` is
+        below 0 or not finite.
+    TypeError
+        If ``radius`` or ``shear`` is no number.
+
     References
     ----------
     Pascanu, Mikolov & Bengio 2013, *On the difficulty of training recurrent neural networks*, has
@@ -75,6 +83,11 @@ def gaussian_power_norm(steps: ArrayLike) -> Array:
     steps
         The exponents t, 0 or more, and much smaller than the width.
 
+    Raises
+    ------
+    ValueError
+        If one of ``steps`` is not 0 or more.
+
     References
     ----------
     The law of the singular values of a power (Fuss and Catalan's) is by Alexeev, Goetze &
@@ -103,6 +116,11 @@ def gate_memory(steps: ArrayLike, bias: ArrayLike) -> Array:
     bias
         The sum of torch's two biases; it broadcasts with ``steps``.
 
+    Raises
+    ------
+    ValueError
+        If one of ``steps`` is not 0 or more.
+
     References
     ----------
     Gers, Schmidhuber & Cummins 2000, *Learning to forget*.
@@ -127,6 +145,11 @@ def chrono_memory(steps: ArrayLike, max_time: float) -> Array:
         How many steps t, 0 or more.
     max_time
         As for ``gradcourse.initialization.chrono_``, 2 or more.
+
+    Raises
+    ------
+    ValueError
+        If one of ``steps`` is not 0 or more, or ``max_time`` is below 2 or not finite.
 
     References
     ----------

@@ -28,6 +28,13 @@ def relu_branch_gain(first_variance: float, second_variance: float) -> float:
     first_variance, second_variance
         Variance of the weights of either layer, times its fan-in.
 
+    Raises
+    ------
+    ValueError
+        If a variance is below 0 or not finite.
+    TypeError
+        If a variance is no number.
+
     Examples
     --------
     He's weights belong behind a ReLU. Before it they double what nothing halves:
@@ -69,6 +76,13 @@ def log10_residual_norm(
     array
         Of the broadcast shape; -inf where nothing passes. For a = 1, s = 1 the square grows as
         ``2**L``, and for a = 1/sqrt(L) as ``(1 + 1/L)**L``, which is less than e.
+
+    Raises
+    ------
+    ValueError
+        If one of ``blocks`` is not 0 or more, or ``branch_gain`` is below 0 or not finite.
+    TypeError
+        If ``branch_gain`` is no number.
 
     References
     ----------
@@ -146,6 +160,14 @@ def pre_norm_stream(
     array of shape (depth + 1,)
         Infinite width; it grows toward ``depth**0.5``. The gradient of the last block shrinks like
         its inverse, because the norm behind the last block divides by it.
+
+    Raises
+    ------
+    ValueError
+        If ``depth`` is not a whole number of 0 or more, ``tokens`` not one of 1 or more, or a gain
+        is below 0 or not finite.
+    TypeError
+        If a gain is no number.
 
     References
     ----------

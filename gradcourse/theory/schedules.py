@@ -30,6 +30,14 @@ def warmup_cosine_factor(update: ArrayLike, warmup: int, total: int, final: floa
     final
         f, the share that is left at the end, 0 to 1.
 
+    Raises
+    ------
+    ValueError
+        If one of ``update`` is not 1 or more, ``total`` is not a whole number of 1 or more,
+        ``warmup`` not one from 0 to ``total``, or ``final`` is not between 0 and 1.
+    TypeError
+        If ``final`` is no number.
+
     References
     ----------
     Loshchilov & Hutter 2017, *SGDR*, for the cosine (without restarts).

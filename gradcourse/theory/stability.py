@@ -33,6 +33,13 @@ def largest_stable_learning_rate(curvature: float, momentum: float = 0.0) -> flo
     momentum
         As in ``torch.optim.SGD``, 0 or more and below 1.
 
+    Raises
+    ------
+    ValueError
+        If ``curvature`` is not finite and above 0, or ``momentum`` is not 0 or more and below 1.
+    TypeError
+        If one of the two is no number.
+
     Notes
     -----
     Along an eigenvector of curvature ``h`` a step of ``torch.optim.SGD`` is
@@ -68,6 +75,14 @@ def heavy_ball_rate(learning_rate: ArrayLike, curvature: float, momentum: float 
     array
         Of the shape of ``learning_rate``.
 
+    Raises
+    ------
+    ValueError
+        If a learning rate or ``curvature`` is below 0 or not finite, or ``momentum`` is not 0 or
+        more and below 1.
+    TypeError
+        If ``curvature`` or ``momentum`` is no number.
+
     Examples
     --------
     >>> [round(float(rate), 3) for rate in heavy_ball_rate([0.05, 0.1, 0.3], 10)]
@@ -99,6 +114,14 @@ def heavy_ball_iterates(
     -------
     array of shape (steps + 1,)
         ``start`` first. Infinite where it leaves float64.
+
+    Raises
+    ------
+    ValueError
+        If ``steps`` is not a whole number of 0 or more, ``learning_rate`` or ``curvature`` is below
+        0 or not finite, or ``momentum`` is not 0 or more and below 1.
+    TypeError
+        If ``curvature`` or ``momentum`` is no number.
 
     Notes
     -----
@@ -142,6 +165,14 @@ def two_layer_sharpness(target_std: float, activation: str = "linear") -> float:
         ``"linear"``: ``4 target_std``, a bound for every network that fits. ``"relu"``:
         ``2 target_std``, for units that look along the target's direction, half of them each way.
 
+    Raises
+    ------
+    ValueError
+        If ``target_std`` is not finite and above 0, or ``activation`` is neither ``"linear"`` nor
+        ``"relu"``.
+    TypeError
+        If ``target_std`` is no number.
+
     Notes
     -----
     At a fit the Hessian is ``2 E[J J^T]``. For linear layers and the output direction u of unit
@@ -163,6 +194,21 @@ def two_layer_norm(target_std: float, activation: str = "relu") -> float:
     As in :func:`two_layer_sharpness`: white inputs and no biases. For ReLU it is
     ``sqrt(4 target_std)``: the odd part of the network is ``(sum of a_i w_i) . x / 2``, and
     ``|a_i| |w_i| <= (a_i**2 + |w_i|**2) / 2``. For linear layers it is ``sqrt(2 target_std)``.
+
+    Parameters
+    ----------
+    target_std
+        Standard deviation of the target, above 0.
+    activation
+        ``"linear"`` or ``"relu"``.
+
+    Raises
+    ------
+    ValueError
+        If ``target_std`` is not finite and above 0, or ``activation`` is neither ``"linear"`` nor
+        ``"relu"``.
+    TypeError
+        If ``target_std`` is no number.
 
     Examples
     --------

@@ -94,6 +94,14 @@ def truncation_horizon(memory: float, share: float, steps: float = math.inf) -> 
     steps
         ``T``, 1 or more.
 
+    Raises
+    ------
+    ValueError
+        If ``memory`` is not finite and above 0, or not below 1 while ``steps`` is infinite; if
+        ``share`` is not above 0 and below 1; or if ``steps`` is not 1 or more.
+    TypeError
+        If one of the three is no number.
+
     Examples
     --------
     >>> round(truncation_horizon(0.9, share=0.9), 2)
@@ -142,6 +150,12 @@ def kept_pairs(steps: int, chunk: int, overlap: int = 0) -> NDArray[np.int64]:
     Array of shape (steps,)
         One count for each distance, 0 to ``steps - 1``.
 
+    Raises
+    ------
+    ValueError
+        If ``steps`` or ``chunk`` is not a whole number of 1 or more, or ``overlap`` not one of 0 or
+        more.
+
     Examples
     --------
     >>> kept_pairs(steps=6, chunk=3)
@@ -173,6 +187,13 @@ def mean_truncated_share(memory: float, steps: int, chunk: int, overlap: int = 0
         ``a``, 0 or more.
     steps, chunk, overlap
         As for :func:`kept_pairs`.
+
+    Raises
+    ------
+    ValueError
+        If ``memory`` is below 0 or not finite, or as in :func:`kept_pairs`.
+    TypeError
+        If ``memory`` is no number.
 
     Examples
     --------

@@ -32,6 +32,14 @@ def sgd_update_ratio(
     total_norm, max_norm
         The norm of all gradients before clipping and its limit, 0 or more; no clipping by default.
 
+    Raises
+    ------
+    ValueError
+        If ``learning_rate``, ``gradient_norm`` or ``total_norm`` is below 0 or not finite,
+        ``weight_norm`` is not finite and above 0, or ``max_norm`` is below 0 or NaN.
+    TypeError
+        If one of these is no number.
+
     Examples
     --------
     >>> sgd_update_ratio(0.1, gradient_norm=0.6, weight_norm=8.0)

@@ -28,11 +28,16 @@ def relu_log_gain(width: int, depth: ArrayLike = 1) -> tuple[Array, Array]:
     width
         Units in each layer, ``n``.
     depth
-        Layers, ``L``, of any shape.
+        Layers, ``L``, 0 or more, of any shape.
 
     Returns
     -------
     mean, variance : arrays of that shape
+
+    Raises
+    ------
+    ValueError
+        If ``width`` is not a whole number of 1 or more, or a depth is below 0.
 
     Notes
     -----
@@ -46,7 +51,7 @@ def relu_log_gain(width: int, depth: ArrayLike = 1) -> tuple[Array, Array]:
     [-2.0, 4.0]
     """
     width = at_least(1, "width", width)
-    beta = 5 * np.asarray(depth, dtype=np.float64) / width
+    beta = 5 * _depths(depth) / width
     return -beta / 2, beta
 
 
@@ -69,7 +74,7 @@ def jacobian_spread(
     activation
         A name, an ``Activation`` or a function of an array.
     depth
-        Layers, of any shape.
+        Layers, 0 or more, of any shape.
     weight_variance, bias_variance
         Weights have variance ``weight_variance / fan_in``; they set the length ``q*``.
     orthogonal
@@ -82,8 +87,12 @@ def jacobian_spread(
     Raises
     ------
     ValueError
-        If the signal dies out or grows without end, so that there is no ``q*``; ReLU and straight
-        lines need none, because their slopes do not depend on it.
+        If ``activation`` is neither a known name nor a function; if a depth is below 0, or a
+        variance of weights or biases below 0 or not finite; or if the signal dies out or grows
+        without end, so that there is no ``q*``. ReLU and straight lines need none, because their
+        slopes do not depend on it.
+    TypeError
+        If a variance is no number.
 
     Notes
     -----
@@ -97,6 +106,7 @@ def jacobian_spread(
     [20.0, 10.0]
     """
     phi = as_activation(activation)
+    depths = _depths(depth)
     q = length_fixed_point(phi, weight_variance, bias_variance)
     if phi.name in ("relu", "leaky_relu", "linear", "identity"):
         q = 1.0
@@ -108,4 +118,11 @@ def jacobian_spread(
     first = gaussian_mean(lambda x: phi.derivative(x) ** 2, q)
     second = gaussian_mean(lambda x: phi.derivative(x) ** 4, q)
     per_layer = second / first**2 - (1 if orthogonal else 0)
-    return np.asarray(np.asarray(depth, dtype=np.float64) * per_layer)
+    return np.asarray(depths * per_layer)
+
+
+def _depths(depth: ArrayLike) -> Array:
+    depths = np.asarray(depth, dtype=np.float64)
+    if not (depths >= 0).all():
+        raise ValueError(f"depth must be 0 or more, got {depths.min():g}")
+    return depths

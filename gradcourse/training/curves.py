@@ -28,6 +28,11 @@ def learning_curve(values: NDArray[Any], every: int) -> NDArray[Any]:
     -------
     Array of shape (..., 3, steps // every)
 
+    Raises
+    ------
+    ValueError
+        If ``every`` is not a whole number of 1 or more.
+
     Examples
     --------
     >>> learning_curve(np.array([[1.0, 3.0, 5.0], [2.0, 4.0, 6.0], [9.0, 9.0, 9.0]]), 2).tolist()

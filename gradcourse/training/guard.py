@@ -30,6 +30,11 @@ class StepGuard:
         How many steps in a row are skipped before the run is stopped, 1 or more; the last of them
         raises.
 
+    Raises
+    ------
+    ValueError
+        If ``patience`` is not a whole number of 1 or more.
+
     Attributes
     ----------
     skipped

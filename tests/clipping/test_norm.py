@@ -179,6 +179,8 @@ def test_what_is_no_number_is_refused_by_its_name(name, call):
 def test_the_order_may_be_written_as_torch_allows():
     (parameter,) = parameters_of(torch.tensor([3.0, 4.0]))
     assert clip_grad_norm_(parameter, 1, "inf") == 4
+    with pytest.raises(TypeError, match=r"^norm_type must be a number, got '2'$"):
+        clip_grad_norm_(parameter, 1, "2")
 
 
 @pytest.mark.parametrize("norm_type", NORM_TYPES)

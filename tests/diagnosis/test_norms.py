@@ -79,6 +79,13 @@ def test_an_order_of_zero_is_refused() -> None:
             function(model_with_gradients(), 0)
 
 
+@pytest.mark.parametrize("wrong", [[torch.ones(2)], torch.ones(2), None])
+def test_norms_by_name_want_a_module(wrong: object) -> None:
+    for function in (grad_norms, layer_grad_norms):
+        with pytest.raises(TypeError, match=r"^module must be a torch\.nn\.Module, got \w+$"):
+            function(wrong)  # type: ignore[arg-type]
+
+
 def test_the_update_ratio_of_plain_gradient_descent_has_a_closed_form() -> None:
     model = model_with_gradients()
     expected = {

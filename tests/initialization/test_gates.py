@@ -149,6 +149,19 @@ def test_bad_input_is_answered_in_words(call, sentence):
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: forget_gate_bias_(nn.LSTM(2, 2), "1"), "^value must be a number, got '1'$"),
+        (lambda: update_gate_bias_(nn.GRU(2, 2), None), "^value must be a number, got None$"),
+        (lambda: chrono_(nn.LSTM(2, 2), "long"), "^max_time must be a number, got 'long'$"),
+    ],
+)
+def test_what_is_no_number_is_answered_in_words(call, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        call()
+
+
 def test_one_layer_without_biases_stops_all():
     net = nn.Sequential(nn.LSTM(2, 2), nn.LSTM(2, 2, bias=False))
     before = net[0].bias_ih_l0.detach().clone()
