@@ -75,7 +75,14 @@ class Panel:
 
         The data are logarithms to base 10 on a linear axis, which is redrawn several times faster
         than a logarithmic one, and which can show what a float cannot hold.
+
+        Raises
+        ------
+        ValueError
+            If the axis is another one, an end is not finite, or the ends are not in order.
         """
+        if axis not in ("x", "y"):
+            raise ValueError(f"axis must be x or y, got {axis!r}")
         if self._applied.get(f"{axis}decades") is None:
             target = self._axis(axis)
             target.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=[1, 2, 5, 10]))
@@ -92,7 +99,7 @@ class Panel:
         Raises
         ------
         ValueError
-            If the shapes differ.
+            If the shapes differ, or the key belongs to another kind of artist.
         """
         x, y = _finite(x), _finite(y)
         if x.shape != y.shape:
@@ -105,7 +112,13 @@ class Panel:
             artist.set_marker("o" if alone else "None")
 
     def band(self, key: str, x: ArrayLike, low: ArrayLike, high: ArrayLike, **style: Any) -> None:
-        """Fill between two lines of shape (points,), or move the band."""
+        """Fill between two lines of shape (points,), or move the band.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ, or the key belongs to another kind of artist.
+        """
         x, low, high = _finite(x), _finite(low), _finite(high)
         style = {"linewidth": 0, **style}
         artist = self._artist(key, "band", style, lambda: self.axes.fill_between([], [], **style))
@@ -146,8 +159,8 @@ class Panel:
         Raises
         ------
         ValueError
-            If the shapes do not belong together, the middles do not ascend, or the limits are not
-            finite and in order.
+            If the shapes do not belong together, the middles do not ascend, the limits are not
+            finite and in order, or the key belongs to another kind of artist.
         """
         x, y = (np.asarray(ends, np.float64) for ends in (x, y))
         cells = np.asarray(values, np.float64)
@@ -198,22 +211,46 @@ class Panel:
         self._artists.pop(key).remove()
 
     def vline(self, key: str, x: float, **style: Any) -> None:
-        """Draw a vertical line across the panel, or move it."""
+        """Draw a vertical line across the panel, or move it.
+
+        Raises
+        ------
+        ValueError
+            If the key belongs to another kind of artist.
+        """
         artist = self._artist(key, "vline", style, lambda: self.axes.axvline(**style))
         artist.set_xdata([x, x])
 
     def hline(self, key: str, y: float, **style: Any) -> None:
-        """Draw a horizontal line across the panel, or move it."""
+        """Draw a horizontal line across the panel, or move it.
+
+        Raises
+        ------
+        ValueError
+            If the key belongs to another kind of artist.
+        """
         artist = self._artist(key, "hline", style, lambda: self.axes.axhline(**style))
         artist.set_ydata([y, y])
 
     def mark(self, key: str, x: float, y: float, label: str) -> None:
-        """Mark one point with a star above everything else, or move the star."""
+        """Mark one point with a star above everything else, or move the star.
+
+        Raises
+        ------
+        ValueError
+            If the key belongs to another kind of artist.
+        """
         style = {"color": "black", "marker": "*", "ms": 16, "ls": "", "zorder": 5}
         self.line(key, [x], [y], clip_on=False, label=label, **style)
 
     def text(self, key: str, x: float, y: float, words: str, **style: Any) -> None:
-        """Write words at a point in data coordinates, or move and change them."""
+        """Write words at a point in data coordinates, or move and change them.
+
+        Raises
+        ------
+        ValueError
+            If the key belongs to another kind of artist.
+        """
         artist = self._artist(key, "text", style, lambda: self.axes.text(x, y, words, **style))
         artist.set_position((x, y))
         artist.set_text(words)
@@ -227,6 +264,11 @@ class Panel:
             The sentence.
         place
             ``"center"``, or a corner: ``"upper right"``, ``"lower left"``, ...
+
+        Raises
+        ------
+        ValueError
+            If ``place`` is none of these.
         """
         columns = {"left": 0.03, "center": 0.5, "right": 0.97}
         rows = {"lower": 0.07, "": 0.5, "upper": 0.93}

@@ -259,8 +259,8 @@ live(measure, lesson.draw_sick_run, **sliders, panels=[["loss", "norm"]])
 # - `NaN and Inf` is what `training_step` does: it skips a step whose loss or gradient is not finite. A bad
 #   *batch* is gone with that. A fault in the *weights* is there again at the next step. So after ten
 #   skipped steps in a row it stops the run and names the culprit.
-# - `outlier`: every number is finite, and no guard sees it. The norm is in the thousands, and one step
-#   throws the weights away. This is a true explosion, and clipping cures it.
+# - `outlier`: every number is finite, and no guard sees it at that step. The norm is in the thousands, and
+#   one step throws the weights away; NaN comes later. This is a true explosion, and clipping cures it.
 #
 # ## 5 · Where was it born?
 #
@@ -277,7 +277,7 @@ for guard, right in zip(lesson.GUARDS, (0, 1, 3, 3, 4), strict=True):
         *_, runs[guard, fault] = lesson.measure_sick_run(40, fault, guard, seed=first_seed)
     outcomes = [runs[guard, fault].outcome for fault in lesson.FAULTS]
     print(f"{guard}: {', '.join(outcomes)}")
-    claim(f"it saves {right} of 5", outcomes.count("saved"), equals=right)
+    claim(f"guard {guard!r} saves {right} of 5", outcomes.count("saved"), equals=right)
 claim("the last one stops the run that it cannot save", outcomes.count("stopped"), equals=1)
 silent, loud = (runs["none", fault] for fault in ("sqrt(0) in the loss", "outlier"))
 claim("sqrt(0) in the loss: the loss at step 40 is as ever", silent.loss[40], below=1)

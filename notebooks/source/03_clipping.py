@@ -335,7 +335,8 @@ claim(
 #
 # Six networks are trained free and the same six clipped, on the same batches. The lines are medians,
 # the bands reach from the worst to the best. Does anything become NaN? Then try `max_norm` 0.03, and
-# `learning_rate` 0.03: a lower learning rate is a cure as well, and what does *it* cost?
+# `learning_rate` 0.03: a lower learning rate is a cure as well, and what does *it* cost? (The line of
+# words says by which step half of the networks had learned.)
 
 # %%
 prediction = None

@@ -169,7 +169,7 @@ claim("and 100 times the learning rate: the same", same - plain, equals=0, withi
 # ## 4 · The explosion
 #
 # Now a deep stack at its start. Every unit has mean 0 and variance 1 before each ReLU. Forward,
-# nothing can grow or shrink. This is all it takes to look at the way back:
+# nothing can grow or shrink. On the way back: shrink, stay or grow? Decide before you go on.
 
 # %%
 layers = [nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()) for _ in range(21)]

@@ -1,5 +1,6 @@
 """Lesson 03: its remedies, its cliff, its training and its checks."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -239,6 +240,35 @@ def test_training_yields_what_there_is_so_far(monkeypatch):
     assert "step 60 of 60" in results[-1].summary()
     first = results[0]
     assert first.loss[0] == pytest.approx(first.loss[1])
+
+
+def test_half_have_learned_when_so_many_were_right_for_fifty_steps():
+    (trained,) = list(lesson.measure_order(seeds=1, steps=1))
+    accuracy = np.full((2, 4, 120), 0.25)
+    # Two of four free networks: from step 20 of 120, and never for long.
+    accuracy[0, :2, 20:] = 1
+    accuracy[0, 2, 20:40] = 1
+    accuracy[1, :, 60:] = 1
+    found = dataclasses.replace(trained, accuracy=accuracy)
+    by_hand = [
+        next(
+            (
+                step
+                for step in range(50, 121)
+                if sum(
+                    any(row[last - 50 : last].mean() > 0.9 for last in range(50, step + 1))
+                    for row in rows
+                )
+                >= 2
+            ),
+            None,
+        )
+        for rows in accuracy
+    ]
+    assert list(found.half_learned) == by_hand == [64, 104]
+    accuracy[1] = 0.9
+    assert found.half_learned == (64, None)
+    assert dataclasses.replace(trained, accuracy=accuracy[..., :49]).half_learned == (None, None)
 
 
 def test_a_training_that_breaks_says_so(monkeypatch):

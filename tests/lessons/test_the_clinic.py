@@ -168,7 +168,7 @@ def test_a_consultation_says_whether_the_cause_is_right_and_the_cure_has_worked(
     case = lesson.CASES[8]
     well = last(lesson.measure_case("case 9", case.cause, case.cure, 3))
     assert "Cause: right." in well.summary()
-    assert well.summary().endswith("cured.")
+    assert well.summary().endswith(f": cured (cured is {case.cured:.2g} or more).")
     wrong = last(lesson.measure_case("case 9", lesson.CASES[0].cause, "unscale before clipping", 3))
     assert "it is another one" in wrong.summary()
     assert wrong.summary().endswith("this run has no gradient scaler.")

@@ -130,6 +130,11 @@ def test_a_log_shows_the_median_and_the_range_of_its_runs():
     assert log.predicted_clip_rate == pytest.approx(float(expected))
 
 
+def test_the_summary_of_a_log_names_each_control():
+    said = final(lesson.measure_training_log(0.2, 0.8, "he_normal", 3, steps=2, seeds=1)).summary()
+    assert "3 layers, he_normal, learning rate 0.2: max_norm 0.8 " in said
+
+
 def test_a_log_that_overflows_says_so_in_words():
     log = final(lesson.measure_training_log(1e30, 1e30, steps=40, seeds=2))
     assert log.stopped is not None

@@ -543,6 +543,12 @@ def test_decades_are_labelled_as_powers_of_ten():
     assert "$10^{1}$" in labels
 
 
+@pytest.mark.parametrize("axis", ["z", "", None])
+def test_decades_need_an_axis_there_is(axis):
+    with pytest.raises(ValueError, match=f"axis must be x or y, got {axis!r}"):
+        Panel(Figure().subplots()).decades(axis, 0, 1)
+
+
 def test_ghosts_stand_behind_in_grey():
     canvas = Canvas("A", (300, 200), 1.0)
     panel = canvas.panels["A"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
@@ -29,6 +30,8 @@ SYMBOLS, CLASSES = 6, 4
 # A picture's point is the mean over so many steps: a batch of 20 alone is mostly chance.
 SMOOTH = 25
 LEARNED = 0.9
+# Over how many steps it is judged.
+SPAN = 50
 # Seconds of work between two pictures.
 PAUSE = 0.25
 
@@ -65,8 +68,8 @@ class Order:
 
     @property
     def last_accuracy(self) -> Array:
-        """Mean accuracy over the last 50 steps, shape (2, seeds)."""
-        last: Array = self.accuracy[..., -50:].mean(axis=2)
+        """Mean accuracy over the last ``SPAN`` steps, shape (2, seeds)."""
+        last: Array = self.accuracy[..., -SPAN:].mean(axis=2)
         return last
 
     @property
@@ -74,6 +77,16 @@ class Order:
         """How many seeds are right in more than 90 % at the end: free and clipped."""
         count: Array = (self.last_accuracy > LEARNED).sum(axis=1)
         return count
+
+    @property
+    def half_learned(self) -> tuple[int | None, int | None]:
+        """After how many steps half of the networks had learned, free and clipped, or None."""
+        if self.accuracy.shape[2] < SPAN:
+            return None, None
+        spans = sliding_window_view(self.accuracy, SPAN, axis=2).mean(axis=3)
+        done = (np.maximum.accumulate(spans > LEARNED, axis=2).mean(axis=1)) >= 0.5
+        free, clipped = (SPAN + int(one.argmax()) if one.any() else None for one in done)
+        return free, clipped
 
     @property
     def nonfinite(self) -> int:
@@ -86,12 +99,13 @@ class Order:
         middle = np.median(self.last_accuracy, axis=1)
         # A network that broke has no longest gradient; the others still do.
         free, clipped = np.where(np.isfinite(self.norm), self.norm, 0).max(axis=(1, 2))
+        half = [f"by step {step}" if step else "never" for step in self.half_learned]
         broken = f"{self.nonfinite} losses not finite" if self.nonfinite else "every loss finite"
         return (
             f"step {self.accuracy.shape[2]} of {self.steps}: learned by {self.learned[0]} of "
-            f"{seeds} free and {self.learned[1]} of {seeds} clipped at {self.max_norm:.3g} (median "
-            f"accuracy {middle[0]:.2f} and {middle[1]:.2f}, longest gradients "
-            f"{free:.3g} and {clipped:.3g}); {broken}"
+            f"{seeds} free and {self.learned[1]} of {seeds} clipped at {self.max_norm:.3g} "
+            f"(half of them: {half[0]} and {half[1]}; median accuracy {middle[0]:.2f} and "
+            f"{middle[1]:.2f}, longest gradients {free:.3g} and {clipped:.3g}); {broken}"
         )
 
 

@@ -83,11 +83,12 @@ class Critics:
 
     def summary(self) -> str:
         """Return the picture in one line."""
-        plain, normed = self.plain, self.spectral
+        plain, normed, asked = self.plain, self.spectral, ASKED_DEPTH - 1
         return (
             f"{DEPTH} hidden layers ({self.activation}), largest input gradient: plain "
             f"10^{plain.largest[-1]:.1f} (bound 10^{plain.bound[-1]:.1f}); with spectral norm "
-            f"10^{normed.largest[-1]:.1f} (bound {10 ** normed.bound[-1]:.3g})"
+            f"10^{normed.largest[-1]:.1f} (bound {10 ** normed.bound[-1]:.3g}), and "
+            f"10^{normed.largest[asked]:.1f} with {ASKED_DEPTH} layers"
         )
 
 

@@ -79,9 +79,14 @@ class Spiral:
         """Return the picture in one line."""
         low, high = self.window
         converges = f"penalties from {low:.3g} to {high:.3g}" if low < high else "no penalty"
+        last = len(self.path) - 1
+        found = " and ".join(
+            f"{10 ** self.distance[step]:.3g} after {step} steps "
+            f"(theory: {10 ** self.predicted_distance[step]:.3g})"
+            for step in sorted({min(ASKED_STEP, last), last})
+        )
         return (
-            f"after {len(self.path) - 1} steps the distance is {10 ** self.distance[-1]:.3g} "
-            f"(theory: {10 ** self.predicted_distance[-1]:.3g}); a step near the equilibrium "
+            f"the distance is {found}; a step near the equilibrium "
             f"changes it by {self.here:.4f} (theory: {self.predicted_here:.4f}); converges with "
             f"{converges}"
         )

@@ -87,7 +87,7 @@ class Training:
             part += f", {broken} of {self.broken[number].size} end in NaN)" if broken else ")"
             parts.append(part)
         return (
-            f"{self.depth} layers, weight scale {self.weight_scale:.2g}, {self.ratio.shape[1]} "
+            f"{self.depth} layers, weight scale {self.weight_scale:.3g}, {self.ratio.shape[1]} "
             f"steps. {'; '.join(parts)}"
         )
 

@@ -65,7 +65,8 @@ class Powers:
     @property
     def peak(self) -> tuple[int, float]:
         """At which step back the worst direction is longest, and its norm there."""
-        place = int(self.largest.argmax())
+        # The first of several that are equal but for rounding.
+        place = int((self.largest > self.largest.max() - 1e-9).argmax())
         return place, float(10 ** self.largest[place])
 
     def summary(self) -> str:

@@ -100,7 +100,8 @@ class Consultation:
             said += " Cure: under treatment."
         elif self.after is not None:
             score, found = self.after.score, outcome(self.case, self.after)
-            said += f" Cure: score {self.before.score:.2f} before, {score:.2f} after: {found}."
+            said += f" Cure: score {self.before.score:.2f} before, {score:.2f} after: {found}"
+            said += f" (cured is {self.case.cured:.2g} or more)."
         return said
 
 

@@ -58,7 +58,7 @@ class Schedule:
             f"warmup {self.warmup} of {self.total}, final {self.final:g}: the first update has "
             f"{self.rate[0]:.3g} of the peak, the last {self.rate[self.total - 1]:.3g}, "
             f"all of them {self.mean:.3f} in the mean; "
-            f"theory and optimizer differ by {difference:.0e}"
+            f"theory and optimizer differ by {difference:.1g}"
         )
 
 

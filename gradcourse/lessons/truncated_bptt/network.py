@@ -85,13 +85,11 @@ class Bias:
     def summary(self) -> str:
         """Return the picture in one line."""
         predicted = math.degrees(math.acos(min(1.0, float(self.predicted[self.place]))))
-        cut, full = (1000 * one for one in self.seconds)
         return (
             f"{self.network}, memory {self.memory:.2f}, chunk {self.chunk} of {STEPS}: the "
             f"gradient turns by {self.angle:.0f} degrees (theory {predicted:.0f}) and keeps "
             f"{np.median(self.length[:, self.place]):.0%} of its length; the graph holds "
-            f"{self.held[self.place] / 1024:.0f} KiB instead of {self.held[-1] / 1024:.0f}; it "
-            f"takes {cut:.1f} ms instead of {full:.1f} ms"
+            f"{self.held[self.place] / 1024:.0f} KiB instead of {self.held[-1] / 1024:.0f}"
         )
 
 

@@ -98,7 +98,7 @@ class Cut:
             f"memory {self.memory:.2f}, {self.steps} steps, chunk {self.chunk}, overlap "
             f"{self.overlap}: {100 * self.share:.3g} % of {what} is kept (theory "
             f"{100 * self.predicted:.3g} %); "
-            f"{math.ceil(self.horizon)} steps hold 90 % of the last step's"
+            f"{math.ceil(self.horizon)} steps hold 90 % of the last step's gradient"
         )
         last = (self.steps - 1) % self.chunk + 1
         short = self.loss == LOSSES[0] and last < min(self.chunk, self.steps)

@@ -65,7 +65,7 @@ class TrainingLog:
 
     Attributes
     ----------
-    learning_rate, max_norm
+    learning_rate, max_norm, scheme, depth
         As set.
     loss, norm
         The loss, and the norm of all gradients before clipping; shape (seeds, steps).
@@ -89,6 +89,8 @@ class TrainingLog:
 
     learning_rate: float
     max_norm: float
+    scheme: str
+    depth: int
     loss: Array
     norm: Array
     layers_norm: Array
@@ -117,7 +119,8 @@ class TrainingLog:
         """Return the picture in one line."""
         first, last = (_power(ratio) for ratio in self.typical_ratio)
         line = (
-            f"learning rate {self.learning_rate:.3g}: clipped {self.clip_rate:.0%} of the steps "
+            f"{self.depth} layers, {self.scheme}, learning rate {self.learning_rate:.3g}: "
+            f"max_norm {self.max_norm:.3g} clipped {self.clip_rate:.0%} of the steps "
             f"(theory: {self.predicted_clip_rate:.0%}); "
             f"a step moves the first layer by {first} of its weights, the last by {last}"
         )
@@ -182,6 +185,8 @@ def measure_training_log(
         yield TrainingLog(
             learning_rate=learning_rate,
             max_norm=max_norm,
+            scheme=scheme,
+            depth=depth,
             loss=loss,
             norm=norm,
             layers_norm=layers,
