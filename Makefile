@@ -13,7 +13,7 @@ NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanit
 	--nbval-cell-timeout=600
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test site notebooks check-notebooks lint steady bench-course bench-monitor bench-picture bench-sweep bench-slider ci clean
+.PHONY: help lab test site notebooks check-notebooks lint steady pictures links bench-course bench-monitor bench-picture bench-sweep bench-slider ci clean
 
 help:  ## show this list
 	@echo "make lab     open the course in JupyterLab (in gradcourse-notebooks/, a copy of your own)"
@@ -23,6 +23,8 @@ help:  ## show this list
 	@echo "make notebooks        execute notebooks/source/*.py into notebooks/*.ipynb"
 	@echo "make check-notebooks  say whether the two agree"
 	@echo "make lint             ruff and mypy"
+	@echo "make pictures         renew the README's pictures of the lessons, and their words"
+	@echo "make links            stamp badges and links from pyproject.toml (ARGS=--check: only compare)"
 	@echo "make steady           the notebooks' tests fifty times over; says how many runs failed"
 	@echo "make site             the course as pages without a kernel, in site/ (half an hour; ARGS=api: seconds)"
 	@echo "make bench-course     imports, the first picture, each lesson's time and memory, the install"
@@ -61,6 +63,14 @@ lint:
 steady:
 	@tools/environment.sh test
 	@$(QUIET) $(RUN) tools/repeat_tests.py -n 2 --dist loadfile $(ARGS)
+
+pictures:
+	@tools/environment.sh dev
+	@$(QUIET) $(RUN) -m tools.lesson_pictures $(ARGS)
+
+links:
+	@tools/environment.sh dev
+	@$(RUN) -m tools.stamp_links $(ARGS)
 
 site:
 	@tools/environment.sh dev

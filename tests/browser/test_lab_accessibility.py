@@ -92,6 +92,27 @@ def test_tab_goes_through_the_controls_in_their_order_and_keys_move_a_slider(fig
     wait_for_words(page, "one: depth 47,")
 
 
+def test_a_list_a_tick_and_reset_work_by_keyboard(figure):
+    page = figure.page
+    figure.locator("select").focus()
+    # ArrowDown alone is JupyterLab's: it leads to the next cell.
+    page.keyboard.press("Alt+ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    wait_for_words(page, "b, clip True")
+    page.keyboard.press("Home")
+    wait_for_words(page, "a, clip True")
+    page.keyboard.press("End")
+    wait_for_words(page, "b, clip True")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    wait_for_words(page, "b, clip False")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    wait_for_words(page, "one: depth 30, rate 1, a, clip True")
+    assert page.locator(".jp-Cell").count() == 1
+
+
 RING = """element => {
     const style = getComputedStyle(element);
     const colour = c => c.match(/[\\d.]+/g).slice(0, 3)

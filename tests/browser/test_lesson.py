@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from notebook_pages import image
+from notebook_pages import image, run_all
 from PIL import Image
 
 from benchmarks.browser import KERNEL_IDLE
@@ -19,11 +19,6 @@ pytestmark = pytest.mark.browser
 
 LESSON = "01_vanishing_and_exploding.ipynb"
 LESSONS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-
-
-def run_all(page):
-    page.click(".lm-MenuBar-itemLabel:text-is('Run')")
-    page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
 
 
 def live_figures(page):
