@@ -1,6 +1,7 @@
 """What a reader of the course waits for: imports, the first picture, each lesson, the install.
 
     python -m benchmarks.course               everything
+    python -m benchmarks.course 01 09         these lessons
     python -m benchmarks.course --quick       two rounds of each, and rougher
     python -m benchmarks.course --no-browser  without JupyterLab and Chromium
 
@@ -32,7 +33,7 @@ from benchmarks.browser import UnusableError, open_chromium
 from benchmarks.first_picture import in_a_kernel, in_jupyterlab
 from benchmarks.install_size import environment_size, own_size, required_sizes
 from benchmarks.report import interleaved, machine, ratios, spread, table
-from gradcourse.cli.course import find_course
+from gradcourse.cli.course import Refusal, find_course, pick_lessons
 
 BASE = "import torch"
 MODULES = ("signals", "live", "theory", "clipping", "diagnosis", "training", "initialization")
@@ -57,20 +58,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="01, a name, or part of one")
     parser.add_argument("--rounds", type=int, default=10, help="measurements of each (default 10)")
     parser.add_argument("--quick", action="store_true", help="two rounds, lessons run once")
     parser.add_argument("--no-browser", dest="browser", action="store_false")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every measurement here")
     chosen = parser.parse_args(arguments)
     rounds = 2 if chosen.quick else chosen.rounds
-    lessons = sorted(find_course().glob("[0-9]*.ipynb"))
+    try:
+        lessons = pick_lessons(chosen.lessons, find_course())
+    except Refusal as refusal:
+        parser.error(str(refusal))
     where = machine(*(f"{name} {version(name)}" for name in ("torch", "ipywidgets", "jupyterlab")))
     print(where, flush=True)
     kept = {
         "machine": where,
         "imports": show_imports(lessons, rounds),
         "first picture in a kernel": show_kernels(lessons[:2], rounds),
-        "first picture in JupyterLab": show_pages(lessons[:2], rounds) if chosen.browser else {},
+        "first picture in JupyterLab": show_pages(lessons, rounds) if chosen.browser else {},
         "lessons": show_lessons(lessons, max(rounds // 3, 1)),
         "bytes": show_install(),
     }
@@ -113,9 +118,10 @@ def show_kernels(lessons: Sequence[Path], rounds: int) -> dict[str, Times]:
 
 def show_pages(lessons: Sequence[Path], rounds: int) -> Times:
     """Print how soon JupyterLab shows a lesson's first live picture, or why it was not timed."""
+    two = lessons[0], lessons[min(1, len(lessons) - 1)]
     try:
         with open_chromium() as browser:
-            times = gathered([in_jupyterlab(browser, *lessons) for _ in range(rounds)])
+            times = gathered([in_jupyterlab(browser, *two) for _ in range(rounds)])
             chromium = f"Chromium {browser.version}, headless and started beforehand"
     except UnusableError as reason:
         print(f"\nNo picture was timed in JupyterLab: {reason}", flush=True)

@@ -33,7 +33,7 @@ def printed(name, *options):
             ["--rounds", "1", "--profile-rounds", "2", "--layers", "6"],
             ["ours", "NumPy, by hand", "vmap"],
         ),
-        ("course", ["--quick", "--no-browser"], ["import gradcourse", "01_vanishing"]),
+        ("course", ["01", "--quick", "--no-browser"], ["import gradcourse", "01_vanishing"]),
     ],
 )
 def test_a_benchmark_runs_and_prints_its_rows(name, options, rows):
