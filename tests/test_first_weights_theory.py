@@ -125,8 +125,11 @@ def test_the_spread_of_a_jacobian_is_that_of_its_slopes_and_weights():
     [
         (lambda: theory.log10_product_band([1, -1], 0.0, 1.0), "factors must be .* got -1"),
         (lambda: theory.log10_product_band(1, 0.0, -1.0), "variance must be .* got -1"),
-        (lambda: theory.relu_log_gain(4, -1), "depth must be 0 or more, got -1"),
-        (lambda: theory.jacobian_spread("tanh", [1, -2], 2.0), "depth must be 0 or more, got -2"),
+        (lambda: theory.relu_log_gain(4, -1), "depth must be finite, 0 or more, got -1"),
+        (
+            lambda: theory.jacobian_spread("tanh", [1, -2], 2.0),
+            "depth must be finite, 0 or more, got -2",
+        ),
     ],
 )
 def test_negative_counts_and_variances_get_one_sentence(call, sentence):

@@ -87,11 +87,11 @@ def test_chrono_memories_are_those_of_drawn_units():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: theory.jordan_power_norm(-1, 0.9, 5.0), "steps must be 0 or more, got -1"),
+        (lambda: theory.jordan_power_norm(-1, 0.9, 5.0), "steps must be finite, 0 or more, got -1"),
         (lambda: theory.jordan_power_norm(3, 0.0, 5.0), "radius must be a finite number above 0"),
         (lambda: theory.jordan_power_norm(3, 0.9, -5.0), "shear must be a finite number, 0 or"),
-        (lambda: theory.gaussian_power_norm([0, -2]), "steps must be 0 or more, got -2"),
-        (lambda: theory.gate_memory(-3, 1.0), "steps must be 0 or more, got -3"),
+        (lambda: theory.gaussian_power_norm([0, -2]), "steps must be finite, 0 or more, got -2"),
+        (lambda: theory.gate_memory(-3, 1.0), "steps must be finite, 0 or more, got -3"),
         (lambda: theory.chrono_memory(5, 1.5), "max_time must be a finite number, 2 or more"),
         (lambda: theory.chrono_memory(5, math.inf), "max_time must be a finite number, 2 or more"),
     ],

@@ -91,13 +91,16 @@ def test_a_stream_of_one_token_adds_its_gains_and_a_long_one_grows_like_the_root
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: theory.log10_residual_norm(-1), "blocks must be 0 or more, got -1"),
+        (lambda: theory.log10_residual_norm(-1), "blocks must be finite, 0 or more, got -1"),
         (lambda: theory.log10_residual_norm(1, 1, -2), "branch_gain must be .* got -2"),
         (lambda: theory.relu_branch_gain(-1, 1), "first_variance must be .* got -1"),
         (lambda: theory.relu_branch_gain(1, math.inf), "second_variance must be .* got inf"),
         (lambda: theory.pre_norm_stream(-1, 2), "depth must be 0 or more, got -1"),
         (lambda: theory.pre_norm_stream(1, 0), "tokens must be 1 or more, got 0"),
-        (lambda: residual_signal(torch.ones(2, 3), blocks=0), "blocks must be 1 or more, got 0"),
+        (
+            lambda: residual_signal(torch.ones(2, 3), blocks=0),
+            "blocks must be 1 or more, got 0",
+        ),
         (lambda: residual_signal(torch.ones(2, 3), branch_scale=0.0), "branch_scale must be betw"),
         (lambda: residual_signal(torch.ones(2, 3), branch_scale=[]), "branch_scale must hold at l"),
         (lambda: residual_signal(torch.ones(3)), r"inputs must be a tensor of shape \(batch"),

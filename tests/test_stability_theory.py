@@ -142,8 +142,8 @@ def test_the_huber_location_lies_between_median_and_mean():
         (lambda: theory.two_layer_sharpness(0), "target_std must be .* got 0"),
         (lambda: theory.two_layer_norm(1, "tanh"), "activation must be linear or relu, got 'tanh'"),
         (lambda: theory.huber_gradient(1, 0), "delta must be .* got 0"),
-        (lambda: theory.huber_gradient([1, 0]), "residual_std must be above 0, got 0"),
-        (lambda: theory.huber_gradient(-1), "residual_std must be above 0, got -1"),
+        (lambda: theory.huber_gradient([1, 0]), "residual_std must be finite and above 0, got 0"),
+        (lambda: theory.huber_gradient(-1), "residual_std must be finite and above 0, got -1"),
     ],
 )
 def test_bad_arguments_get_one_sentence(call, sentence):

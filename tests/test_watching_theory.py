@@ -91,7 +91,10 @@ def test_the_best_step_is_the_minimum(value, bend, roundoff, kind):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: theory.difference_error([1.0, 0.0], 1, 1, 1e-16), "step must be above 0, got 0"),
+        (
+            lambda: theory.difference_error([1.0, 0.0], 1, 1, 1e-16),
+            "step must be finite and above 0, got 0",
+        ),
         (lambda: theory.difference_error(1.0, 1, 1, 0.0), "unit_roundoff must be .*, got 0"),
         (lambda: theory.difference_error(1.0, 1, 1, 1e-16, "both"), "kind must be central or"),
         (lambda: theory.best_difference_step(1, 1, 1e-16, "both"), "kind must be central or"),

@@ -81,8 +81,7 @@ def grad_norms(module: nn.Module, norm_type: float = 2.0) -> dict[str, float]:
     {'weight': 3.0, 'bias': 4.0}
     """
     # An iterable of tensors would have norms too, but no names.
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    _refuse_other_than_module(module)
     gradients = Gradients.of(module)
     each = measure(gradients, order(norm_type)).each.tolist()
     names = parameter_names(module)
@@ -156,6 +155,11 @@ def update_ratios(module: nn.Module) -> Iterator[dict[str, float]]:
         Filled at the end of the block, by parameter name; ``inf`` for a zero parameter that moved,
         0 for one that did not.
 
+    Raises
+    ------
+    TypeError
+        If ``module`` is no :class:`torch.nn.Module`.
+
     Examples
     --------
     >>> layer = nn.Linear(1, 1, bias=False)
@@ -166,6 +170,7 @@ def update_ratios(module: nn.Module) -> Iterator[dict[str, float]]:
     >>> print(f"{ratios['weight']:.4f}")
     0.0020
     """
+    _refuse_other_than_module(module)
     before = {
         plain_name(name): (parameter, parameter.detach().clone())
         for name, parameter in module.named_parameters()
@@ -177,3 +182,8 @@ def update_ratios(module: nn.Module) -> Iterator[dict[str, float]]:
         for name, (parameter, old) in before.items():
             moved, size = (float(scaled_norm(value, 2.0)) for value in (parameter - old, old))
             ratios[name] = moved / size if size else (torch.inf if moved else 0.0)
+
+
+def _refuse_other_than_module(module: object) -> None:
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")

@@ -153,7 +153,10 @@ class Leave:
     def __init__(
         self, leave: str | type[nn.Module] | Iterable[str | type[nn.Module]], model: nn.Module
     ) -> None:
-        items = (leave,) if isinstance(leave, (str, type)) else tuple(leave)
+        if isinstance(leave, (str, type)) or not isinstance(leave, Iterable):
+            items: tuple[object, ...] = (leave,)
+        else:
+            items = tuple(leave)
         self.names = tuple(item for item in items if isinstance(item, str))
         self.classes = tuple(
             item for item in items if isinstance(item, type) and issubclass(item, nn.Module)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradcourse.checks import at_least, number
+from gradcourse.theory.arrays import all_at_least
 
 __all__ = ["adam_noise_update", "adam_spike_update"]
 
@@ -33,9 +34,9 @@ def adam_noise_update(step: ArrayLike, beta1: float = 0.9) -> Array:
     Raises
     ------
     ValueError
-        If one of ``step`` is not 1 or more, or ``beta1`` is not 0 or more and below 1.
+        If one of ``step`` is below 1 or not finite, or ``beta1`` is not 0 or more and below 1.
     TypeError
-        If ``beta1`` is no number.
+        If one of ``step``, or ``beta1``, is no number.
 
     References
     ----------
@@ -49,9 +50,7 @@ def adam_noise_update(step: ArrayLike, beta1: float = 0.9) -> Array:
     >>> adam_noise_update([1, 10, 1000]).round(3).tolist()
     [1.0, 0.33, 0.229]
     """
-    steps = np.asarray(step, np.float64)
-    if not (steps >= 1).all():
-        raise ValueError(f"step must be 1 or more, got {steps.min():g}")
+    steps = all_at_least(1, "step", step)
     beta = _beta("beta1", beta1)
     kept = beta**steps
     return np.asarray(np.sqrt((1 - beta) / (1 + beta) * (1 + kept) / (1 - kept)))

@@ -10,6 +10,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from gradcourse.checks import at_least, between
+from gradcourse.theory.arrays import all_at_least
 
 __all__ = ["attention_slope", "letters_only"]
 
@@ -36,9 +37,9 @@ def attention_slope(score_variance: ArrayLike, share: float = 0.5) -> Array:
     Raises
     ------
     ValueError
-        If one of ``score_variance`` is not 0 or more, or ``share`` is not between 0 and 1.
+        If one of ``score_variance`` is below 0 or not finite, or ``share`` is not between 0 and 1.
     TypeError
-        If ``share`` is no number.
+        If one of ``score_variance``, or ``share``, is no number.
 
     References
     ----------
@@ -49,9 +50,7 @@ def attention_slope(score_variance: ArrayLike, share: float = 0.5) -> Array:
     >>> attention_slope([1, 64, 512]).round(6).tolist()
     [0.200763, 0.000485, 0.0]
     """
-    variance = np.asarray(score_variance, np.float64)
-    if not (variance >= 0).all():
-        raise ValueError(f"score_variance must be 0 or more, got {variance.min():g}")
+    variance = all_at_least(0, "score_variance", score_variance)
     tail = (2 - between(0, 1, "share", share)) / 2
     size = scipy.stats.norm.ppf(tail) * np.sqrt(2 * variance)
     return np.asarray(scipy.special.expit(size) * scipy.special.expit(-size))

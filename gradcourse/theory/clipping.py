@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from gradcourse.checks import more_than_zero
 from gradcourse.theory.activations import Array
+from gradcourse.theory.arrays import all_above
 
 __all__ = ["lognormal_clip_rate", "value_clip_cosine", "value_clip_length"]
 
@@ -33,6 +34,8 @@ def value_clip_cosine(clip_value: ArrayLike) -> Array:
     ------
     ValueError
         If a clip value is not above 0.
+    TypeError
+        If one is no number.
 
     Notes
     -----
@@ -44,7 +47,7 @@ def value_clip_cosine(clip_value: ArrayLike) -> Array:
     >>> round(float(value_clip_cosine(0.5)), 4)
     0.89
     """
-    limit = _clip_values(clip_value)
+    limit = all_above(0, "clip_value", clip_value, infinite=True)
     cosine: Array = scipy.special.erf(limit / math.sqrt(2)) / value_clip_length(limit)
     return cosine
 
@@ -63,13 +66,15 @@ def value_clip_length(clip_value: ArrayLike) -> Array:
     ------
     ValueError
         If a clip value is not above 0.
+    TypeError
+        If one is no number.
 
     Examples
     --------
     >>> round(float(value_clip_length(0.5)), 4)
     0.4303
     """
-    limit = _clip_values(clip_value)
+    limit = all_above(0, "clip_value", clip_value, infinite=True)
     # The chi-square integral of what lies inside: the difference in closed form would cancel.
     inside = scipy.special.gammainc(1.5, limit**2 / 2)
     with np.errstate(invalid="ignore"):
@@ -98,7 +103,7 @@ def lognormal_clip_rate(max_norm: ArrayLike, typical: float, spread: float) -> A
     ValueError
         If an argument is not above 0, or ``typical`` or ``spread`` not finite.
     TypeError
-        If ``typical`` or ``spread`` is no number.
+        If an argument is no number.
 
     Examples
     --------
@@ -107,15 +112,6 @@ def lognormal_clip_rate(max_norm: ArrayLike, typical: float, spread: float) -> A
     """
     more_than_zero("typical", typical)
     more_than_zero("spread", spread)
-    limit = np.asarray(max_norm, dtype=np.float64)
-    if not (limit > 0).all():
-        raise ValueError(f"max_norm must be above 0, got {limit.min():g}")
+    limit = all_above(0, "max_norm", max_norm, infinite=True)
     rate: Array = scipy.special.ndtr((math.log(typical) - np.log(limit)) / spread)
     return rate
-
-
-def _clip_values(clip_value: ArrayLike) -> Array:
-    limit = np.asarray(clip_value, dtype=np.float64)
-    if not (limit > 0).all():
-        raise ValueError(f"clip_value must be above 0, got {limit.min():g}")
-    return limit

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradcourse.checks import more_than_zero
+from gradcourse.theory.arrays import all_above
 
 __all__ = ["best_difference_step", "difference_error"]
 
@@ -45,10 +46,10 @@ def difference_error(
     Raises
     ------
     ValueError
-        If one of ``step`` is not above 0, ``unit_roundoff`` is not finite and above 0, or ``kind``
-        is neither ``"central"`` nor ``"forward"``.
+        If one of ``step``, or ``unit_roundoff``, is not finite and above 0, or ``kind`` is
+        neither ``"central"`` nor ``"forward"``.
     TypeError
-        If ``unit_roundoff`` is no number.
+        If one of ``step``, or ``unit_roundoff``, is no number.
 
     Notes
     -----
@@ -60,9 +61,7 @@ def difference_error(
     >>> difference_error([1e-5, 1e-2], value=1.0, bend=6.0, unit_roundoff=1e-16).round(12)
     array([1.1e-10, 1.0e-04])
     """
-    steps = np.asarray(step, np.float64)
-    if not (steps > 0).all():
-        raise ValueError(f"step must be above 0, got {steps.min():g}")
+    steps = all_above(0, "step", step)
     more_than_zero("unit_roundoff", unit_roundoff)
     size, bend = np.abs(value), np.abs(bend)
     if kind == "central":

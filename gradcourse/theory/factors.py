@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from gradcourse.checks import at_least_zero, number
 from gradcourse.theory.activations import Array
+from gradcourse.theory.arrays import all_at_least
 
 __all__ = ["log10_product_band", "uniform_log_moments"]
 
@@ -75,13 +76,11 @@ def log10_product_band(
     Raises
     ------
     ValueError
-        If a number of factors is below 0, or ``variance`` is below 0 or not finite.
+        If one of ``factors``, or ``variance``, is below 0 or not finite.
     TypeError
-        If ``mean`` or ``variance`` is no number.
+        If an argument is no number.
     """
-    count = np.asarray(factors, dtype=np.float64)
-    if not (count >= 0).all():
-        raise ValueError(f"factors must be 0 or more, got {count.min():g}")
+    count = all_at_least(0, "factors", factors)
     typical = count * number("mean", mean) / math.log(10)
     reach = 1.645 * np.sqrt(count * at_least_zero("variance", variance)) / math.log(10)
     return typical, typical - reach, typical + reach

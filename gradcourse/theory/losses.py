@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from gradcourse.checks import more_than_zero
 from gradcourse.theory.activations import Array
+from gradcourse.theory.arrays import all_above
 
 __all__ = ["huber_gradient", "huber_location"]
 
@@ -33,18 +34,16 @@ def huber_gradient(residual_std: ArrayLike, delta: float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If one of ``residual_std`` is not above 0, or ``delta`` is not finite and above 0.
+        If one of ``residual_std``, or ``delta``, is not finite and above 0.
     TypeError
-        If ``delta`` is no number.
+        If one of ``residual_std``, or ``delta``, is no number.
 
     Examples
     --------
     >>> [round(float(norm), 4) for norm in huber_gradient([0.1, 1000.0])]
     [0.1, 0.7979]
     """
-    spread = np.asarray(residual_std, np.float64)
-    if not (spread > 0).all():
-        raise ValueError(f"residual_std must be above 0, got {spread.min():g}")
+    spread = all_above(0, "residual_std", residual_std)
     bend = more_than_zero("delta", delta) / (math.sqrt(2) * spread)
     return np.asarray(spread * scipy.special.erf(bend))
 

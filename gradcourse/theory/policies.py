@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from gradcourse.checks import at_least, at_least_zero, number
 from gradcourse.theory.activations import Array
+from gradcourse.theory.arrays import numbers
 
 __all__ = [
     "CORRIDOR_BEST",
@@ -199,6 +200,8 @@ def corridor_value(right: ArrayLike) -> Array:
     ------
     ValueError
         If a probability is not between 0 and 1.
+    TypeError
+        If one is no number.
 
     References
     ----------
@@ -224,6 +227,8 @@ def corridor_slope(right: ArrayLike) -> Array:
     ------
     ValueError
         If a probability is not between 0 and 1.
+    TypeError
+        If one is no number.
 
     Examples
     --------
@@ -236,7 +241,7 @@ def corridor_slope(right: ArrayLike) -> Array:
 
 
 def _probabilities(right: ArrayLike) -> Array:
-    share = np.asarray(right, np.float64)
+    share = numbers("right", right)
     outside = share[~((share >= 0) & (share <= 1))]
     if outside.size:
         raise ValueError(f"right must be between 0 and 1, got {outside[0]:g}")

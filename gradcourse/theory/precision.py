@@ -11,6 +11,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from gradcourse.checks import at_least, more_than_zero
+from gradcourse.theory.arrays import all_above
 
 __all__ = [
     "FLOAT_FORMATS",
@@ -210,7 +211,9 @@ def flushed_share(std: ArrayLike, scale: ArrayLike = 1.0, name: str = "float16")
     Raises
     ------
     ValueError
-        If one of ``std`` or of ``scale`` is not above 0, or the format is unknown.
+        If one of ``std`` or of ``scale`` is not finite and above 0, or the format is unknown.
+    TypeError
+        If one of them is no number.
 
     References
     ----------
@@ -241,7 +244,9 @@ def overflowing_share(std: ArrayLike, scale: ArrayLike = 1.0, name: str = "float
     Raises
     ------
     ValueError
-        If one of ``std`` or of ``scale`` is not above 0, or the format is unknown.
+        If one of ``std`` or of ``scale`` is not finite and above 0, or the format is unknown.
+    TypeError
+        If one of them is no number.
 
     Examples
     --------
@@ -254,13 +259,7 @@ def overflowing_share(std: ArrayLike, scale: ArrayLike = 1.0, name: str = "float
 
 def _spread(std: ArrayLike, scale: ArrayLike) -> Array:
     """Return the standard deviation of scaled gradients, times the root of 2."""
-    both = []
-    for word, value in (("std", std), ("scale", scale)):
-        array = np.asarray(value, dtype=np.float64)
-        if not (array > 0).all():
-            raise ValueError(f"{word} must be above 0, got {array.min():g}")
-        both.append(array)
-    spread: Array = both[0] * both[1] * math.sqrt(2)
+    spread: Array = all_above(0, "std", std) * all_above(0, "scale", scale) * math.sqrt(2)
     return spread
 
 

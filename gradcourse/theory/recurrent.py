@@ -9,6 +9,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from gradcourse.checks import at_least_zero, more_than_zero
+from gradcourse.theory.arrays import all_at_least
 
 __all__ = ["chrono_memory", "gate_memory", "gaussian_power_norm", "jordan_power_norm"]
 
@@ -46,10 +47,10 @@ def jordan_power_norm(steps: ArrayLike, radius: float, shear: float) -> tuple[Ar
     Raises
     ------
     ValueError
-        If one of ``steps`` is not 0 or more, ``radius`` is not finite and above 0, or ``shear`` is
-        below 0 or not finite.
+        If one of ``steps``, or ``shear``, is below 0 or not finite, or ``radius`` is not finite and
+        above 0.
     TypeError
-        If ``radius`` or ``shear`` is no number.
+        If one of ``steps``, ``radius`` or ``shear`` is no number.
 
     References
     ----------
@@ -63,7 +64,7 @@ def jordan_power_norm(steps: ArrayLike, radius: float, shear: float) -> tuple[Ar
     >>> int(largest.argmax()), round(float(largest.max()), 2)
     (9, 19.38)
     """
-    t = _steps(steps)
+    t = all_at_least(0, "steps", steps)
     radius, shear = more_than_zero("radius", radius), at_least_zero("shear", shear)
     c = t * shear / radius
     power = radius**t
@@ -86,7 +87,9 @@ def gaussian_power_norm(steps: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        If one of ``steps`` is not 0 or more.
+        If one of ``steps`` is below 0 or not finite.
+    TypeError
+        If one of ``steps`` is no number.
 
     References
     ----------
@@ -98,7 +101,7 @@ def gaussian_power_norm(steps: ArrayLike) -> Array:
     >>> gaussian_power_norm([0, 1, 2]).round(4)
     array([1.    , 2.    , 2.5981])
     """
-    t = _steps(steps)
+    t = all_at_least(0, "steps", steps)
     return np.asarray(np.exp((scipy.special.xlogy(t + 1, t + 1) - scipy.special.xlogy(t, t)) / 2))
 
 
@@ -119,7 +122,9 @@ def gate_memory(steps: ArrayLike, bias: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        If one of ``steps`` is not 0 or more.
+        If one of ``steps`` is below 0 or not finite.
+    TypeError
+        If one of ``steps`` is no number.
 
     References
     ----------
@@ -130,7 +135,8 @@ def gate_memory(steps: ArrayLike, bias: ArrayLike) -> Array:
     >>> f"{gate_memory(50, 1.0):.4g}"
     '1.576e-07'
     """
-    return np.asarray(np.exp(_steps(steps) * scipy.special.log_expit(np.asarray(bias, np.float64))))
+    t = all_at_least(0, "steps", steps)
+    return np.asarray(np.exp(t * scipy.special.log_expit(np.asarray(bias, np.float64))))
 
 
 def chrono_memory(steps: ArrayLike, max_time: float) -> Array:
@@ -149,7 +155,9 @@ def chrono_memory(steps: ArrayLike, max_time: float) -> Array:
     Raises
     ------
     ValueError
-        If one of ``steps`` is not 0 or more, or ``max_time`` is below 2 or not finite.
+        If one of ``steps`` is below 0, ``max_time`` below 2, or one of them not finite.
+    TypeError
+        If one of ``steps`` is no number.
 
     References
     ----------
@@ -160,17 +168,10 @@ def chrono_memory(steps: ArrayLike, max_time: float) -> Array:
     >>> chrono_memory([0, 100], max_time=101).round(2)
     array([1. , 0.2])
     """
-    t = _steps(steps)
+    t = all_at_least(0, "steps", steps)
     if not 2 <= max_time < np.inf:
         raise ValueError(f"max_time must be a finite number, 2 or more, got {max_time:g}")
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     u = 1 + (max_time - 2) * (nodes + 1) / 2
     kept = gate_memory(2 * t[..., None], np.log(u))
     return np.asarray(np.sqrt(kept @ weights / 2))
-
-
-def _steps(steps: ArrayLike) -> Array:
-    t = np.asarray(steps, np.float64)
-    if not (t >= 0).all():
-        raise ValueError(f"steps must be 0 or more, got {t.min():g}")
-    return t

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradcourse.checks import at_least, at_least_zero
+from gradcourse.theory.arrays import all_at_least
 
 __all__ = ["log10_residual_norm", "pre_norm_stream", "relu_branch_gain", "relu_cosine"]
 
@@ -80,9 +81,9 @@ def log10_residual_norm(
     Raises
     ------
     ValueError
-        If one of ``blocks`` is not 0 or more, or ``branch_gain`` is below 0 or not finite.
+        If one of ``blocks``, or ``branch_gain``, is below 0 or not finite.
     TypeError
-        If ``branch_gain`` is no number.
+        If one of ``blocks``, or ``branch_gain``, is no number.
 
     References
     ----------
@@ -94,9 +95,7 @@ def log10_residual_norm(
     >>> 10 ** log10_residual_norm([1, 2, 4])
     array([1.41421356, 2.        , 4.        ])
     """
-    count = np.asarray(blocks, np.float64)
-    if not (count >= 0).all():
-        raise ValueError(f"blocks must be 0 or more, got {count.min():g}")
+    count = all_at_least(0, "blocks", blocks)
     scale = np.asarray(branch_scale, np.float64)
     square = float(skip_scale) ** 2 + scale**2 * at_least_zero("branch_gain", branch_gain)
     with np.errstate(divide="ignore", invalid="ignore"):

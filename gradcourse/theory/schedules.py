@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradcourse.checks import at_least, between
+from gradcourse.theory.arrays import all_at_least
 
 __all__ = ["warmup_cosine_factor"]
 
@@ -33,10 +34,10 @@ def warmup_cosine_factor(update: ArrayLike, warmup: int, total: int, final: floa
     Raises
     ------
     ValueError
-        If one of ``update`` is not 1 or more, ``total`` is not a whole number of 1 or more,
+        If one of ``update`` is below 1 or not finite, ``total`` is not a whole number of 1 or more,
         ``warmup`` not one from 0 to ``total``, or ``final`` is not between 0 and 1.
     TypeError
-        If ``final`` is no number.
+        If one of ``update``, or ``final``, is no number.
 
     References
     ----------
@@ -47,9 +48,7 @@ def warmup_cosine_factor(update: ArrayLike, warmup: int, total: int, final: floa
     >>> warmup_cosine_factor([1, 2, 3, 4, 5, 6, 7], warmup=2, total=6).round(3).tolist()
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
     """
-    n = np.asarray(update, np.float64)
-    if not (n >= 1).all():
-        raise ValueError(f"update must be 1 or more, got {n.min():g}")
+    n = all_at_least(1, "update", update)
     total, warmup = at_least(1, "total", total), at_least(0, "warmup", warmup)
     if warmup > total:
         raise ValueError(f"warmup must be at most total, {total}, got {warmup}")

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from gradcourse.checks import at_least, at_least_zero, more_than_zero
 from gradcourse.theory.activations import Array
+from gradcourse.theory.arrays import all_at_least
 
 __all__ = [
     "heavy_ball_iterates",
@@ -81,7 +82,7 @@ def heavy_ball_rate(learning_rate: ArrayLike, curvature: float, momentum: float 
         If a learning rate or ``curvature`` is below 0 or not finite, or ``momentum`` is not 0 or
         more and below 1.
     TypeError
-        If ``curvature`` or ``momentum`` is no number.
+        If an argument is no number.
 
     Examples
     --------
@@ -233,9 +234,7 @@ def _momentum(momentum: float) -> float:
 
 def _roots(learning_rate: ArrayLike, curvature: float, momentum: float) -> tuple[Any, Any]:
     """Return both roots of ``z**2 - (1 + m - lr h) z + m``."""
-    rates = np.asarray(learning_rate, np.float64)
-    if not np.isfinite(rates).all() or (rates < 0).any():
-        raise ValueError(f"learning_rate must be a finite number, 0 or more, got {rates}")
+    rates = all_at_least(0, "learning_rate", learning_rate)
     momentum = _momentum(momentum)
     middle = (1 + momentum - rates * at_least_zero("curvature", curvature)) / 2
     half = np.sqrt(np.asarray(middle**2 - momentum, np.complex128))

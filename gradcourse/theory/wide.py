@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from gradcourse.checks import at_least
 from gradcourse.theory.activations import Activation, Array, ArrayFunction
 from gradcourse.theory.activations import activation as as_activation
+from gradcourse.theory.arrays import all_at_least
 from gradcourse.theory.mean_field import length_fixed_point
 from gradcourse.theory.moments import gaussian_mean
 
@@ -37,7 +38,10 @@ def relu_log_gain(width: int, depth: ArrayLike = 1) -> tuple[Array, Array]:
     Raises
     ------
     ValueError
-        If ``width`` is not a whole number of 1 or more, or a depth is below 0.
+        If ``width`` is not a whole number of 1 or more, or a depth is below 0 or not
+        finite.
+    TypeError
+        If a depth is no number.
 
     Notes
     -----
@@ -51,7 +55,7 @@ def relu_log_gain(width: int, depth: ArrayLike = 1) -> tuple[Array, Array]:
     [-2.0, 4.0]
     """
     width = at_least(1, "width", width)
-    beta = 5 * _depths(depth) / width
+    beta = 5 * all_at_least(0, "depth", depth) / width
     return -beta / 2, beta
 
 
@@ -87,12 +91,12 @@ def jacobian_spread(
     Raises
     ------
     ValueError
-        If ``activation`` is neither a known name nor a function; if a depth is below 0, or a
-        variance of weights or biases below 0 or not finite; or if the signal dies out or grows
+        If ``activation`` is neither a known name nor a function; if a depth or a variance of
+        weights or biases is below 0 or not finite; or if the signal dies out or grows
         without end, so that there is no ``q*``. ReLU and straight lines need none, because their
         slopes do not depend on it.
     TypeError
-        If a variance is no number.
+        If a depth or a variance is no number.
 
     Notes
     -----
@@ -106,7 +110,7 @@ def jacobian_spread(
     [20.0, 10.0]
     """
     phi = as_activation(activation)
-    depths = _depths(depth)
+    depths = all_at_least(0, "depth", depth)
     q = length_fixed_point(phi, weight_variance, bias_variance)
     if phi.name in ("relu", "leaky_relu", "linear", "identity"):
         q = 1.0
@@ -119,10 +123,3 @@ def jacobian_spread(
     second = gaussian_mean(lambda x: phi.derivative(x) ** 4, q)
     per_layer = second / first**2 - (1 if orthogonal else 0)
     return np.asarray(depths * per_layer)
-
-
-def _depths(depth: ArrayLike) -> Array:
-    depths = np.asarray(depth, dtype=np.float64)
-    if not (depths >= 0).all():
-        raise ValueError(f"depth must be 0 or more, got {depths.min():g}")
-    return depths

@@ -84,6 +84,11 @@ def test_norms_by_name_want_a_module(wrong: object) -> None:
     for function in (grad_norms, layer_grad_norms):
         with pytest.raises(TypeError, match=r"^module must be a torch\.nn\.Module, got \w+$"):
             function(wrong)  # type: ignore[arg-type]
+    with (
+        pytest.raises(TypeError, match=r"^module must be a torch\.nn\.Module, got \w+$"),
+        update_ratios(wrong),  # type: ignore[arg-type]
+    ):
+        pass
 
 
 def test_the_update_ratio_of_plain_gradient_descent_has_a_closed_form() -> None:

@@ -55,8 +55,9 @@ def test_options_that_make_no_sense_are_refused_in_words(options, sentence):
 def test_arguments_of_the_wrong_type_are_refused_in_words():
     with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, got Tensor"):
         initialize(torch.ones(3), "he_normal")
-    with pytest.raises(TypeError, match="leave must hold names and classes of modules, got 3"):
-        initialize(nn.Linear(2, 2), "he_normal", leave=(3,))
+    for leave in (3, (3,)):
+        with pytest.raises(TypeError, match="leave must hold names and classes of modules, got 3"):
+            initialize(nn.Linear(2, 2), "he_normal", leave=leave)
     with pytest.raises(TypeError, match=r"leave must hold names and classes.*got <class 'int'>"):
         initialize(nn.Linear(2, 2), "he_normal", leave=int)
 
