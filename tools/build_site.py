@@ -50,9 +50,8 @@ CHOSEN: dict[str, dict[str, list[float] | None]] = {
 # Runs in the lesson's kernel before its first cell.
 SHOW_AS_PAGES = """
 def show_figures_as_pages(folder, lesson, pictures, seconds, chosen):
-    import contextlib, html, itertools, pathlib, time
+    import html, pathlib
     from gradcourse.live import LiveFigure
-    from gradcourse.live.page import page_values
 
     made = []
 
@@ -66,25 +65,13 @@ def show_figures_as_pages(folder, lesson, pictures, seconds, chosen):
                 **{one: values or figure.positions(one) for one, values in chosen[stem].items()},
             )
         else:
-            draw_some(figure, pathlib.Path(folder) / name)
+            figure.save(pathlib.Path(folder) / name, pictures=pictures, seconds=seconds)
         title = html.escape(figure.summary, quote=True)
         height = figure.canvas.size[1] + 240
         return (
             f'<iframe src="{name}" title="{title}" loading="lazy" style="height:{height}px">'
             "</iframe>"
         )
-
-    def draw_some(figure, path):
-        # In time of this process: how busy the machine is chooses no pictures.
-        started = time.process_time()
-        offered = page_values(figure._controls, {}, pictures)
-        grid = [dict(zip(offered, one)) for one in itertools.product(*offered.values())]
-        for place in (1, 3, 5):
-            with contextlib.suppress(ValueError):
-                list(figure._results.steps(figure.settings | grid[place * len(grid) // 6]))
-        each = (time.process_time() - started) / 3 + 0.1
-        at_most = max(8, min(pictures, int(seconds / each)))
-        figure.save(path, pictures=at_most)
 
     formatters = get_ipython().display_formatter.formatters
     formatters["text/html"].for_type(LiveFigure, as_page)

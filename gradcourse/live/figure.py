@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -13,12 +14,12 @@ from typing import Any
 
 import ipywidgets
 
-from gradcourse.checks import at_least
+from gradcourse.checks import at_least, number
 from gradcourse.live.canvas import Canvas, sentence_png
 from gradcourse.live.controls import make_controls, signature, words
 from gradcourse.live.home import Home, running_loop
 from gradcourse.live.layout import lay_out
-from gradcourse.live.page import Pictures, page_values, save_page
+from gradcourse.live.page import Pictures, Room, save_page
 from gradcourse.live.player import make_player
 from gradcourse.live.results import Results
 from gradcourse.live.running import ProgressBar, Run
@@ -286,6 +287,7 @@ class LiveFigure:
         *,
         megabytes: float = 20.0,
         pictures: int = 150,
+        seconds: float = math.inf,
         **values: Iterable[Any],
     ) -> None:
         """Save the picture, or a page that shows many of them with sliders of its own.
@@ -302,6 +304,9 @@ class LiveFigure:
             The largest page that is written.
         pictures
             How many a page has, at most, whose ``values`` are not given.
+        seconds
+            How long they may take to draw, about, in the processor's time: fewer of them then, but
+            not below 8.
         **values
             The values of controls on the page; the other controls stay where they are. Without
             any, some are chosen for every control. A generator runs to its end for each.
@@ -310,7 +315,10 @@ class LiveFigure:
         ------
         ValueError
             If the present settings have no picture, because they raised an error; or a page would
-            be too large, or a control does not allow a value.
+            be too large, or a control does not allow a value; if ``pictures`` is below 1 or
+            ``seconds`` not above 0.
+        TypeError
+            If ``seconds`` is no number.
 
         Examples
         --------
@@ -318,11 +326,13 @@ class LiveFigure:
         ... # doctest: +SKIP
         """
         if Path(path).suffix.lower() in (".html", ".htm"):
-            offered = page_values(self._controls, values, at_least(1, "pictures", pictures))
+            if not number("seconds", seconds) > 0:
+                raise ValueError(f"seconds must be above 0, got {seconds:g}")
+            room = Room(at_least(1, "pictures", pictures), float(seconds), megabytes)
             # A canvas of its own: the picture here stays as it is.
             canvas = Canvas(self._panels, self.canvas.size, self.canvas.scale)
             drawer = Pictures(canvas, self._draw, self._results, self.settings)
-            make = partial(save_page, Path(path), self._controls, offered, drawer, megabytes)
+            make = partial(save_page, Path(path), self._controls, values, drawer, room)
             self._home.call(make)
             return
         if values:

@@ -8,7 +8,9 @@ import io
 import itertools
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -22,7 +24,7 @@ from gradcourse.live.controls import Control
 from gradcourse.live.results import Results
 from gradcourse.live.said import in_words, summary_of
 
-__all__ = ["Pictures", "page_values", "save_page"]
+__all__ = ["Pictures", "Room", "page_values", "save_page"]
 
 # How many pictures are drawn first, to tell how large the page will be.
 TRIED = 8
@@ -34,6 +36,23 @@ FEWEST = 5
 
 # A setting, and its result or the error that refuses it.
 Found = tuple[dict[str, Any], Any]
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a page may take at most.
+
+    Attributes
+    ----------
+    pictures, seconds
+        Their number and the processor's time to draw them, where nobody named the values.
+    megabytes
+        Of the file.
+    """
+
+    pictures: int
+    seconds: float
+    megabytes: float
 
 
 class Pictures:
@@ -125,21 +144,58 @@ def page_values(
     return values
 
 
+def _affordable(
+    controls: Mapping[str, Control],
+    asked: Mapping[str, Iterable[Any]],
+    pictures: Pictures,
+    room: Room,
+) -> dict[str, list[Any]]:
+    """Return the values that a page has room for; a few pictures tell how long all will take."""
+    values = page_values(controls, asked, room.pictures)
+    if asked or room.seconds == math.inf:
+        return values
+    grid = _combinations(values)
+    # In time of this process: how busy the machine is chooses no pictures.
+    started = time.process_time()
+    for place in (1, 3, 5):
+        _address(pictures.drawn(pictures.found(grid[place * len(grid) // 6]), True)[0])
+    spent = time.process_time() - started
+    most = int(3 * room.seconds / spent) if spent else room.pictures
+    return page_values(controls, {}, min(room.pictures, max(TRIED, most)))
+
+
+def _combinations(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
+
+
 def save_page(
     path: Path,
     controls: Mapping[str, Control],
-    values: Mapping[str, Sequence[Any]],
+    asked: Mapping[str, Iterable[Any]],
     pictures: Pictures,
-    megabytes: float,
+    room: Room,
 ) -> None:
     """Draw every combination of values, and write the page; its title is the file's name.
+
+    Parameters
+    ----------
+    path
+        The file.
+    controls, asked
+        As for :func:`page_values`.
+    pictures
+        Draws them.
+    room
+        What the page may take.
 
     Raises
     ------
     ValueError
-        If the page would be larger than ``megabytes``; a few pictures tell that beforehand.
+        As :func:`page_values` does, or if the page would be too large; a few pictures tell that
+        beforehand.
     """
-    grid = [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
+    values = _affordable(controls, asked, pictures, room)
+    grid = _combinations(values)
     tried: dict[int, Found] = {}
     if len(grid) > 2 * TRIED:
         # Evenly spaced, and not at the ends, where a picture may be emptier than most.
@@ -147,7 +203,7 @@ def save_page(
         tried = {place: pictures.found(grid[place]) for place in places}
         sizes = [len(_address(pictures.drawn(found, True)[0])) for found in tried.values()]
         expected = len(grid) * sum(sizes) / TRIED
-        _check_size(expected, len(grid), values, megabytes)
+        _check_size(expected, len(grid), values, room.megabytes)
         print(f"drawing {len(grid)} pictures, about {expected / 1e6:.1f} MB")
     addresses: dict[str, int] = {}
     shown = [0] * len(grid)
@@ -177,7 +233,7 @@ def save_page(
         # A script element ends at its end tag, wherever that stands.
         data=json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
     )
-    _check_size(len(text.encode()), len(grid), values, megabytes)
+    _check_size(len(text.encode()), len(grid), values, room.megabytes)
     path.write_text(text, encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradcourse.live import live, log
+from gradcourse.live import live, log, page
 from gradcourse.live.page import page_values
 
 
@@ -234,6 +234,41 @@ def test_a_page_with_room_for_one_picture_shows_the_present_one(figure, tmp_path
     figure.save(tmp_path / "one.html", pictures=1)
     _, data = read(tmp_path / "one.html")
     assert (data["controls"], data["summaries"]) == ([], [figure.summary])
+
+
+@pytest.mark.parametrize(
+    ("asked", "most"),
+    [
+        ({"seconds": 20}, 20),
+        ({"seconds": 20, "pictures": 12}, 12),
+        ({"seconds": 0.5}, 8),
+        ({"seconds": 0.5, "pictures": 3}, 3),
+        ({"seconds": float("inf"), "pictures": 60}, 60),
+    ],
+)
+def test_a_page_has_no_more_pictures_than_there_is_time_for(asked, most, tmp_path, monkeypatch):
+    busy = [0.0]
+
+    def slow(depth=20, rate=0.5, kind="a"):
+        busy[0] += 1.0
+        return Result(depth, rate, kind)
+
+    monkeypatch.setattr(page.time, "process_time", lambda: busy[0])
+    controls = {"depth": (1, 100), "rate": log(0.1, 10), "kind": ["a", "b"]}
+    figure = live(slow, draw, size=(300, 200), **controls)
+    figure.save(tmp_path / "page.html", **asked)
+    _, data = read(tmp_path / "page.html")
+    assert most / 2 <= len(data["shown"]) <= most
+    figure.save(tmp_path / "page.html", **asked, depth=range(1, 31))
+    _, data = read(tmp_path / "page.html")
+    assert len(data["shown"]) == 30
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_time_that_is_none_is_refused(figure, seconds, tmp_path):
+    with pytest.raises(ValueError, match=f"seconds must be above 0, got {seconds}"):
+        figure.save(tmp_path / "page.html", seconds=seconds)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("most", [1, 2, 6, 30, 150, 10_000])
