@@ -112,7 +112,8 @@ prediction = None  # for example: prediction = 0
 # - The **blue line** is measured: the median of all runs. The **blue band** holds 90 % of them.
 # - The **dashed orange line** is theory, computed from a formula and not from the runs. The dotted
 #   orange lines are the band that theory predicts.
-# - The **green line** is the mean of all runs. Theory says that it stays at 1, the black dots.
+# - The **green line** is the mean of the runs that were made. The black dots are theory, the mean over
+#   all possible runs: it stays at 1.
 # - The **grey lines** are the setting before your last move, so you can compare.
 # - The line of text under the picture says the same in words.
 
@@ -227,9 +228,10 @@ lesson.check_factors(answer)
 #
 # ## Remember
 #
-# 1. A deep chain multiplies, so small differences from 1 grow or shrink exponentially.
+# 1. A deep chain multiplies: factors a little above or below 1 make a product that grows or shrinks
+#    exponentially.
 # 2. The typical product follows the average *logarithm*, not the average.
-# 3. With factors that average 1, the typical product still shrinks.
+# 3. With *random* factors that average 1, the typical product still shrinks.
 # 4. One run proves little: look at the band.
 # 5. Predict first, then move the slider.
 #

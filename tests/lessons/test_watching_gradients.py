@@ -410,6 +410,26 @@ def right_guard(loss, gradients):
         ),
         (lambda _loss, g: all(x.isfinite().all() for x in g), False, "look at the loss as well"),
         (
+            lambda loss, g: not loss.isinf() and all(x.isfinite().all() for x in g),
+            False,
+            "a NaN in the loss is enough",
+        ),
+        (
+            lambda loss, g: loss < 1e10 and all(x.isfinite().all() for x in g),
+            False,
+            "-Inf is not finite either",
+        ),
+        (
+            lambda loss, g: loss.isfinite() and all(x.max().isfinite() for x in g),
+            False,
+            "look at every number",
+        ),
+        (
+            lambda loss, g: loss.isfinite() and all(x[-1].isfinite() for x in g),
+            False,
+            "look at every number",
+        ),
+        (
             lambda loss, g: right_guard(loss, g) and all(x.norm() < 100 for x in g),
             False,
             "leave that to clipping",

@@ -57,6 +57,21 @@ STEPS: tuple[tuple[str, float, tuple[tuple[float, ...], ...], bool, str], ...] =
         "look at the loss as well.",
     ),
     (
+        "the loss is NaN, the gradients are finite",
+        NAN,
+        ((1.0, -2.0), (3.0,)),
+        False,
+        "a NaN in the loss is enough.",
+    ),
+    ("the loss is -Inf", -INF, ((1.0,), (2.0,)), False, "-Inf is not finite either."),
+    (
+        "-Inf stands beside a larger number",
+        0.5,
+        ((-INF, 1.0), (3.0,)),
+        False,
+        "look at every number of every gradient.",
+    ),
+    (
         "a gradient is large, 1e20",
         0.5,
         ((1e20, 1.0), (3.0,)),
