@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gradcourse.checks import between
 from gradcourse.clipping.gradients import plain_name
-from gradcourse.diagnosis.untouched import call, copies, plain_module, untouched
+from gradcourse.diagnosis.untouched import call, copies, local_module, untouched
 
 __all__ = [
     "ACTIVATIONS",
@@ -207,7 +207,7 @@ def activation_statistics(
     "1 activation, at worst 100% dead in '1', 0% saturated, 0% overflowing, 0% beyond float16"
     """
     flat = 1 - between(0, 1, "saturation", saturation) ** 2
-    model = plain_module(model)
+    model = local_module(model)
     named = {plain_name(path): module for path, module in model.named_modules()}
     for wanted in modules or ():
         if isinstance(wanted, str) and wanted not in named:

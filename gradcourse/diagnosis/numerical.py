@@ -20,7 +20,7 @@ from gradcourse.diagnosis.jacobians import (
     output_index_of,
     slopes,
 )
-from gradcourse.diagnosis.untouched import plain_module
+from gradcourse.diagnosis.untouched import local_module
 
 __all__ = ["GradientCheck", "Mismatch", "check_gradients"]
 
@@ -245,7 +245,7 @@ def _by_label(
 
         return arguments, plain
 
-    module = plain_module(fn)
+    module = local_module(fn)
     own = dict(module.named_parameters())
     names = {f"parameter {name!r}": name for name in own}
     buffers = {name: _double(value) for name, value in module.named_buffers()}

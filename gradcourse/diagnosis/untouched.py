@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
 
-__all__ = ["call", "copies", "plain_module", "untouched"]
+__all__ = ["call", "copies", "local_module", "plain_module", "untouched"]
 
 
 def plain_module(model: nn.Module) -> nn.Module:
@@ -27,6 +27,23 @@ def plain_module(model: nn.Module) -> nn.Module:
         raise TypeError("model must not be scripted: pass the module that torch.jit was given")
     original = getattr(model, "_orig_mod", model)
     return original if isinstance(original, nn.Module) else model
+
+
+def local_module(model: nn.Module) -> nn.Module:
+    """Return the module that runs in this process alone, behind ``torch.compile`` and DDP.
+
+    A pass through a ``DistributedDataParallel`` would wait for the other processes, which may have
+    nothing to ask.
+
+    Raises
+    ------
+    TypeError
+        If the model is not a module, or scripted.
+    """
+    model = plain_module(model)
+    if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        return plain_module(model.module)
+    return model
 
 
 def call(model: nn.Module, batch: Any) -> Any:

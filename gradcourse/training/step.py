@@ -19,6 +19,7 @@ from gradcourse.clipping.adaptive import AdaptiveClip
 from gradcourse.clipping.gradients import plain_name
 from gradcourse.training.guard import StepGuard, describe_gradients, describe_loss, guard_of
 from gradcourse.training.losses import checked_loss
+from gradcourse.training.processes import anywhere, gradients_stay_here
 
 if TYPE_CHECKING:
     from gradcourse.diagnosis import GradMonitor
@@ -94,6 +95,9 @@ def training_step(
     scale: the scale backs off and the step is skipped, but does not count towards the guard's
     patience. A loss that is not finite always counts, because the scale has no part in it.
 
+    Processes that train one model together, in a ``DistributedDataParallel`` or after
+    ``fully_shard``, skip a step together if the loss of one of them is not finite.
+
     The host waits for the device once per step, to read loss and norm together. A scaler adds two
     waits of torch's own, and a skipped step those of finding the culprit.
 
@@ -167,12 +171,14 @@ def training_step(
 
     model.zero_grad()
     losses = []
-    for part, share in zip(parts, shares, strict=True):
-        with forward:
-            loss = _learnable(checked_loss(loss_fn(model, part))) * share
-        # A half-precision sum over many micro-batches would lose the last of them.
-        losses.append(loss.detach().to(torch.promote_types(loss.dtype, torch.float32)))
-        (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+    for left, (part, share) in enumerate(zip(parts, shares, strict=True), 1 - len(parts)):
+        with gradients_stay_here(model) if left else contextlib.nullcontext():
+            with forward:
+                loss = _learnable(checked_loss(loss_fn(model, part))) * share
+            # A half-precision sum over many micro-batches would lose the last of them.
+            losses.append(loss.detach().to(torch.promote_types(loss.dtype, torch.float32)))
+            scaled = loss if scaler is None else scaler.scale(loss)
+            scaled.backward()  # type: ignore[no-untyped-call]
     _refuse_untouched(optimizer)
 
     if monitor is not None:
@@ -181,10 +187,12 @@ def training_step(
         list(parameters.values()), optimizer, max_norm, scaler, monitor
     )
     total = torch.stack(losses).sum()
-    numbers = torch.stack([number.to(total.device) for number in (total, before, after)])
-    mean_loss, norm, norm_left = numbers.tolist()
+    # The norm is that of all processes, but each has a loss of its own.
+    broken = anywhere(~total.isfinite(), model, parameters.values())
+    numbers = torch.stack([number.to(total.device) for number in (total, before, after, broken)])
+    mean_loss, norm, norm_left, broken_loss = numbers.tolist()
 
-    taken = math.isfinite(mean_loss) and math.isfinite(norm)
+    taken = not broken_loss and math.isfinite(norm)
     if taken and scaler is None:
         optimizer.step()
     elif taken and scaler is not None:
@@ -199,11 +207,13 @@ def training_step(
         return StepRecord(mean_loss, norm, norm_left < norm, False, "", scale, learning_rate)
 
     backs_off = scaler is not None and scale > 1 and scaler.get_scale() < scale
-    searching = math.isfinite(mean_loss) and backs_off
+    searching = not broken_loss and backs_off
     if searching:
         reason = f"overflow at loss scale {scale:g}, {describe_gradients(parameters)}"
-    elif math.isfinite(mean_loss):
+    elif not broken_loss:
         reason = describe_gradients(parameters)
+    elif math.isfinite(mean_loss):
+        reason = "the loss on another process is not finite"
     else:
         reason = describe_loss(torch.stack(losses).tolist())
     model.zero_grad()

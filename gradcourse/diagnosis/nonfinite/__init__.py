@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gradcourse.clipping.gradients import plain_name
 from gradcourse.diagnosis.nonfinite.report import FirstNonFinite, TensorSummary
 from gradcourse.diagnosis.nonfinite.watch import Watch
-from gradcourse.diagnosis.untouched import call, copies, plain_module, untouched
+from gradcourse.diagnosis.untouched import call, copies, local_module, untouched
 
 __all__ = ["FirstNonFinite", "TensorSummary", "find_nonfinite"]
 
@@ -85,7 +85,7 @@ def find_nonfinite(
     >>> find_nonfinite(nn.Linear(2, 1), torch.zeros(1, 2), loss=torch.sum) is None
     True
     """
-    model = plain_module(model)
+    model = local_module(model)
     # A cast of the weights that autocast has kept would hide how it was made.
     torch.clear_autocast_cache()
     with untouched(model), torch.enable_grad():
