@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -141,7 +141,7 @@ def read(records: Sequence[Record]) -> History:
         max_norm=max_norm,
         clipped=np.isfinite(norm) & (norm > max_norm),
         measured=np.array([record.step for record in full], dtype=np.int64),
-        nonfinite=tuple(_nonfinite(records, norm)),
+        nonfinite=tuple(nonfinite_of(records, norm)),
         parameters=parameters,
         layers=_table([(noted.layers, noted.norms) for noted in seen]),
         dead=_table([(noted.activations, noted.shares[:, 0]) for noted in seen]),
@@ -159,7 +159,8 @@ def totals(records: Sequence[Record]) -> tuple[Floats, Floats]:
     return _numbers([record.norm for record in records]), max_norm
 
 
-def _nonfinite(records: Sequence[Record], norm: Floats) -> Iterator[NonFiniteGradient]:
+def nonfinite_of(records: Iterable[Record], norm: Floats) -> Iterator[NonFiniteGradient]:
+    """Yield the gradients that were not finite; ``norm`` has shape ``(records,)``."""
     for record, total in zip(records, norm.tolist(), strict=True):
         if math.isfinite(total):
             continue

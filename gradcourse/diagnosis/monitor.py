@@ -21,7 +21,14 @@ from gradcourse.clipping.gradients import Gradients, plain_name
 from gradcourse.clipping.limits import limit_of, order
 from gradcourse.clipping.norms import Norms, as_returned, measure
 from gradcourse.clipping.scaling import limit
-from gradcourse.diagnosis.history import History, NonFiniteGradient, Record, read, totals
+from gradcourse.diagnosis.history import (
+    History,
+    NonFiniteGradient,
+    Record,
+    nonfinite_of,
+    read,
+    totals,
+)
 from gradcourse.diagnosis.layers import LayerHooks, Noted
 from gradcourse.diagnosis.untouched import plain_module
 from gradcourse.diagnosis.verdict import Diagnosis, judge
@@ -45,12 +52,14 @@ class GradMonitor:
     output, which shows a vanishing gradient where the weights' gradients hide it, and the dead and
     saturated units of each activation. Its hooks are gone at the end of the block. Backward passes
     since the last step add up, as gradients do. What it cannot see: the layers of a compiled model,
-    functions such as ``torch.relu``, and the steps in time inside of a recurrent layer.
+    functions such as ``torch.relu``, and the steps in time inside of a recurrent layer. A copy of
+    the model made inside of the block keeps hooks that do nothing.
 
     Parameters
     ----------
     model
-        Its parameters are listed once, and again if none of them has a gradient, as after sharding.
+        Its parameters are listed once, and again when a parameter or a module was replaced, added
+        or taken away, as by sharding.
     every
         The norms by parameter and the layers are recorded on every such step; the norm of all
         gradients on each.
@@ -139,7 +148,9 @@ class GradMonitor:
         noted = self._hooks.take()
         if scaler is not None:
             if scaled and noted.layers:
-                noted = noted._replace(norms=noted.norms / scaler.get_scale())
+                # get_scale would make the host wait.
+                scale = scaler.scale(noted.norms.new_ones(()))
+                noted = noted._replace(norms=noted.norms / scale)
             _unscale(scaler, optimizer, gradients)
         norms = measure(gradients, self.norm_type)
         if learner is not None and len(gradients):
@@ -175,18 +186,19 @@ class GradMonitor:
         """Return the numbers of the last step, for a logger; only that step is read.
 
         ``grad_norm``, ``max_norm`` and ``clipped`` (0 or 1), and on steps recorded in full
-        ``grad_norm/<parameter>``. Empty before the first step.
+        ``grad_norm/<parameter>`` of each parameter that had a gradient. Empty before the first
+        step.
         """
         if not self._records:
             return {}
-        last = read(self._latest(1))
+        last, present = read(self._latest(1)), self._records[-1].with_gradient()
         numbers = {
             "grad_norm": float(last.norm[0]),
             "max_norm": float(last.max_norm[0]),
             "clipped": float(last.clipped[0]),
         }
-        full = {name: norms[0] for name, norms in last.parameters.items() if len(norms)}
-        return numbers | {f"grad_norm/{name}": float(norm) for name, norm in full.items()}
+        full = {name: last.parameters[name] for name in present if name in last.parameters}
+        return numbers | {f"grad_norm/{name}": float(n[0]) for name, n in full.items() if len(n)}
 
     def nonfinite(self) -> list[NonFiniteGradient]:
         """Return each gradient that was NaN or Inf: its step, its parameter, and which of the two.
@@ -194,7 +206,10 @@ class GradMonitor:
         Of a step on which the norms by parameter were not recorded the parameter is given as
         ``"?"``.
         """
-        return list(self.history.nonfinite)
+        if self._history is not None:
+            return list(self._history.nonfinite)
+        # Not the whole history: an alarm asks after every step.
+        return list(nonfinite_of(self._records, totals(self._records)[0]))
 
     def diagnose(self, window: int = 100) -> Diagnosis:
         """Return a verdict on the last ``window`` steps, where the trouble begins, and what helps.
@@ -237,8 +252,7 @@ class GradMonitor:
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         # The hooks belong to the model here, not to a copy of the monitor.
-        state["_hooks"] = None
-        state["_parameters"] = None
+        state |= dict.fromkeys(("_hooks", "_parameters", "_modules", "_held", "_seen"))
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -263,8 +277,11 @@ class GradMonitor:
         named = dict(self.model.named_parameters())
         self._parameters: list[Tensor] = list(named.values())
         self._names = tuple(map(plain_name, named))
+        # Kept alive: a module made anew could otherwise get the place in memory of one that is
+        # gone, and with it its id.
+        self._modules = list(self.model.modules())
         self._held = [
-            own for module in self.model.modules() for own in (module._parameters, module._modules)
+            own for module in self._modules for own in (module._parameters, module._modules)
         ]
         self._seen = self._fingerprint()
 

@@ -180,8 +180,12 @@ def update_ratios(module: nn.Module) -> Iterator[dict[str, float]]:
     yield ratios
     with torch.no_grad():
         for name, (parameter, old) in before.items():
-            moved, size = (float(scaled_norm(value, 2.0)) for value in (parameter - old, old))
+            moved, size = (float(_norm(value)) for value in (parameter - old, old))
             ratios[name] = moved / size if size else (torch.inf if moved else 0.0)
+
+
+def _norm(values: Tensor) -> Tensor:
+    return scaled_norm(torch.view_as_real(values) if values.is_complex() else values, 2.0)
 
 
 def _refuse_other_than_module(module: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -156,6 +156,9 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
 
     if not len(history):
         return verdict("healthy", "no step was recorded yet", "")
+    if _without_gradient(history):
+        reason = "no parameter had a gradient: call step() after backward() and before zero_grad()"
+        return replace(verdict("vanishing", reason, ""), advice=())
     bad = ~np.isfinite(history.norm)
     searching = scaled.any() and bad[scaled].mean() <= OVERFLOWS
     if (bad & ~scaled).any() or (bad.any() and not searching):
@@ -206,6 +209,13 @@ def judge(history: History, scaled: NDArray[np.bool_]) -> Diagnosis:
     if not history.layers:
         reason += "; the layers themselves were not watched"
     return verdict("healthy", reason, "")
+
+
+def _without_gradient(history: History) -> bool:
+    """Say whether no gradient was there at all, which is another thing than a gradient of zero."""
+    # The norm of nothing is 0; in the columns NaN stands for none, and for a gradient that is NaN.
+    nothing = all(np.isnan(norms).all() for norms in history.parameters.values())
+    return nothing and len(history.measured) > 0 and not history.norm.any()
 
 
 def _first(paths: list[str], found: NDArray[np.bool_]) -> str:

@@ -118,3 +118,12 @@ def test_frozen_parameters_have_no_ratio() -> None:
     with update_ratios(layer) as ratios:
         pass
     assert ratios == {"weight": 0.0}
+
+
+def test_the_update_ratio_of_complex_parameters() -> None:
+    layer = nn.Linear(2, 2, bias=False, dtype=torch.complex64)
+    before = layer.weight.detach().clone()
+    with update_ratios(layer) as ratios, torch.no_grad():
+        layer.weight.add_(0.1j)
+    change = (layer.weight.detach() - before).abs().square().sum().sqrt()
+    assert ratios["weight"] == pytest.approx(float(change / before.abs().square().sum().sqrt()))
