@@ -18,6 +18,9 @@ from gradcourse.clipping.scaling import limit
 
 __all__ = ["AdaptiveClip", "PercentileClip", "SpikeClip"]
 
+# A deviation below this share of the mean is what rounding makes of norms that are alike.
+ROUNDING = 1e-6
+
 
 class AdaptiveClip(ABC):
     """A limit on the norm of all gradients that is learned from the norms seen so far.
@@ -99,7 +102,9 @@ class PercentileClip(AdaptiveClip):
     References
     ----------
     Seetharaman, Wichern, Pardo & Le Roux 2020, *AutoClip: adaptive gradient clipping for source
-    separation networks*. The authors' code keeps all norms and counts the current one.
+    separation networks*. The authors' code keeps all norms and counts the current one. Here a norm
+    of 0, as of a batch without a loss, is left out: with enough of them the limit would be 0, and
+    stay there.
 
     Examples
     --------
@@ -141,11 +146,11 @@ class PercentileClip(AdaptiveClip):
                 (self.history,), math.nan, dtype=accumulator(norm.device), device=norm.device
             )
         self._norms = self._norms.to(norm.device)
-        if not readable(norm.device) or math.isfinite(norm):
-            # On an accelerator a norm that is not finite takes a place as NaN, which counts as
+        if not readable(norm.device) or 0 < norm < math.inf:
+            # On an accelerator a norm that tells nothing takes a place as NaN, which counts as
             # nothing: only the host could leave it out, and it would have to wait for the number.
             place = self._seen % self.history
-            self._norms[place] = torch.where(norm.isfinite(), norm, math.nan)
+            self._norms[place] = torch.where(_tells(norm), norm, math.nan)
             self._seen += 1
         seen = self._norms[: self._seen]
         if not readable(norm.device):
@@ -204,7 +209,7 @@ class SpikeClip(AdaptiveClip):
     Kumar, Owen, Roy Chowdhury & Güra 2025, *ZClip: adaptive spike mitigation for LLM
     pre-training*.
     The authors' code divides by the standard deviation plus 1e-6; the form above does not divide by
-    it and needs no such number. Theirs also has ``max_norm=1`` by default.
+    it and needs no such number. Theirs also has ``max_norm=1`` by default, and takes in norms of 0.
 
     Examples
     --------
@@ -240,7 +245,9 @@ class SpikeClip(AdaptiveClip):
         count, mean, variance = state
         settled = count >= self.warmup
         above = norm - mean
-        spike = settled & (above > self.z * variance.sqrt())
+        # Norms that were all alike, up to rounding, say nothing of how far one may lie from them.
+        known = variance.sqrt() > ROUNDING * mean
+        spike = settled & known & (above > self.z * variance.sqrt())
         cap = torch.where(spike, mean + self.z**2 * variance / above, math.inf)
         taken = torch.minimum(norm, cap)
 
@@ -249,7 +256,7 @@ class SpikeClip(AdaptiveClip):
         moved = mean + share * (taken - mean)
         spread = torch.where(settled, taken - moved, taken - mean) * (taken - moved)
         after = torch.stack([count + 1, moved, variance + share * (spread - variance)])
-        self._state = torch.where(norm.isfinite(), after, state)
+        self._state = torch.where(_tells(norm), after, state)
         return cap.clamp(max=self.max_norm)
 
     @property
@@ -269,3 +276,8 @@ class SpikeClip(AdaptiveClip):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` returned."""
         self._state = state["averages"]
+
+
+def _tells(norm: Tensor) -> Tensor:
+    """Say whether a norm tells anything of the size of the others."""
+    return norm.isfinite() & (norm > 0)

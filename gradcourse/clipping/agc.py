@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gradcourse.checks import at_least_zero, more_than_zero
 from gradcourse.clipping.gradients import Gradients, Parameters
-from gradcourse.clipping.norms import accumulator, scaled_norm
+from gradcourse.clipping.norms import accumulator, readable, squares_norm
 from gradcourse.clipping.sharding import add_up
 
 __all__ = ["clip_grad_agc_"]
@@ -78,8 +78,9 @@ def clip_grad_agc_(parameters: Parameters, clip_factor: float = 0.01, eps: float
         )
         cap = clip_factor * weight_norm.clamp(min=eps)
         over = (gradient_norm > cap) & gradient_norm.isfinite()
-        # With a factor in float64, as the norms are: for a huge gradient it is 0 in float32.
-        torch.mul(tensor, torch.where(over, cap / gradient_norm, 1.0), out=tensor)
+        if not readable(tensor.device) or over.any():
+            # With a factor in float64, as the norms are: for a huge gradient it is 0 in float32.
+            torch.mul(tensor, torch.where(over, cap / gradient_norm, 1.0), out=tensor)
         count = over.sum().to(accumulator(over.device))
         if parameter.ndim > 1 and place in gradients.shardings:
             count = add_up(count[None], 1.0, {0: gradients.shardings[place]}, {0})[0]
@@ -113,7 +114,7 @@ def _matching_weight(gradients: Gradients, place: int) -> Tensor:
 def _unit_norms(values: Tensor, gradients: Gradients, place: int) -> Tensor:
     dimensions = gradients.parameters[place].ndim
     over = tuple(range(min(1, max(dimensions - 1, 0)), values.ndim))
-    norms = scaled_norm(values, 2.0, over)
+    norms = squares_norm(values, over)
     if place in gradients.shardings:
         norms = add_up(norms[None], 2.0, {0: gradients.shardings[place]}, set(over))[0]
     return norms

@@ -20,6 +20,7 @@ __all__ = [
     "measure",
     "readable",
     "scaled_norm",
+    "squares_norm",
 ]
 
 # Rows in which a large tensor's squares are summed up on a CPU. torch adds in float32 there: of
@@ -100,6 +101,23 @@ def scaled_norm(tensor: Tensor, norm_type: float, dim: tuple[int, ...] | None = 
     norm = vector_norm(tensor / unit, norm_type, dim, keep, dtype=wide)
     norm = (norm * unit.to(wide)).clamp(max=torch.finfo(wide).max)
     return torch.where(usable, norm, largest.to(wide))
+
+
+def squares_norm(tensor: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """Return what ``scaled_norm(tensor, 2, dim)`` does, on a CPU mostly in a fraction of its time.
+
+    Squares of float32 and below are summed up in float32 there, and once more with scaling where
+    that lost anything.
+    """
+    over = [tensor.shape[place] for place in dim]
+    fast = readable(tensor.device) and tensor.dtype.itemsize <= 4 and math.prod(over) <= LARGE
+    if not (fast and tensor.numel()):
+        return scaled_norm(tensor, 2.0, dim)
+    norms: Tensor = vector_norm(tensor, 2.0, dim, keepdim=True, dtype=torch.float32)
+    low, high = (float(bound) for bound in norms.aminmax())
+    if _safe(low, 2, torch.float32) and _safe(high, 2, torch.float32):
+        return norms.double()
+    return scaled_norm(tensor, 2.0, dim)
 
 
 def readable(device: torch.device) -> bool:
@@ -187,7 +205,8 @@ def _norms(
 
 
 def _norm_in_rows(tensor: Tensor, norm_type: float) -> Tensor:
-    flat = tensor.reshape(-1)
+    # A norm needs no order, and in that of the memory nothing is copied.
+    flat = tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True)).reshape(-1)
     whole = flat.numel() - flat.numel() % ROW
     norms = vector_norm(flat[:whole].view(-1, ROW), norm_type, dim=1, dtype=torch.float32)
     if whole < flat.numel():

@@ -29,13 +29,13 @@ def step(clip, norm, dtype=torch.float64):
 
 
 class ListedPercentile:
-    """The finite norms in a list, and NumPy's percentile of the latest."""
+    """The finite norms above 0 in a list, and NumPy's percentile of the latest."""
 
     def __init__(self, percentile, history):
         self.percentile, self.history, self.norms = percentile, history, []
 
     def limit(self, norm):
-        if math.isfinite(norm):
+        if 0 < norm < math.inf:
             self.norms = [*self.norms, norm][-self.history :]
         return np.percentile(self.norms, self.percentile) if self.norms else math.inf
 
@@ -115,10 +115,12 @@ def test_of_stationary_norms_the_share_above_the_percentile_is_clipped(percentil
     assert clipped / steps == about(1 - percentile / 100, within=0.024)
 
 
-def test_a_gradient_of_zeros_enters_the_history_and_stays():
-    clip = PercentileClip(0)
-    assert step(clip, 0.0) == (0, 0)
-    assert step(clip, 5.0) == (5, 0)
+@pytest.mark.parametrize("clip", [PercentileClip(), SpikeClip(warmup=5)])
+def test_gradients_of_zeros_do_not_stop_a_training(clip):
+    for _ in range(5):
+        assert step(clip, 0.0) == (0, 0)
+    for norm in (5.0, 6.0, 5.0, 6.0, 0.0, 5.0, 6.0, 5.5):
+        assert step(clip, norm)[1] >= min(norm, 5)
 
 
 def test_before_any_finite_norm_nothing_is_clipped():
@@ -139,7 +141,7 @@ class ListedSpikes:
         self.first, self.mean, self.variance = [], 0.0, 0.0
 
     def limit(self, norm):
-        if not math.isfinite(norm):
+        if not 0 < norm < math.inf:
             return math.inf
         if len(self.first) < self.warmup:
             self.first.append(norm)
@@ -148,7 +150,8 @@ class ListedSpikes:
             self.variance = squares / len(self.first)
             return math.inf
         limit = math.inf
-        if norm - self.mean > self.z * math.sqrt(self.variance):
+        std = math.sqrt(self.variance)
+        if std > 1e-6 * self.mean and norm - self.mean > self.z * std:
             limit = self.mean + self.z**2 * self.variance / (norm - self.mean)
         taken = min(norm, limit)
         self.mean = self.alpha * self.mean + (1 - self.alpha) * taken
@@ -173,6 +176,8 @@ def test_a_spike_is_clipped_by_the_formula_and_the_averages_take_in_what_is_left
         edge = listed.mean + z * math.sqrt(listed.variance)
         if len(listed.first) == warmup and abs(norm - edge) < 1e-6 * largest:
             return  # Rounding decides whether this is a spike.
+        if 1e-7 * listed.mean < math.sqrt(listed.variance) < 1e-5 * listed.mean:
+            return  # Or whether the norms so far were all alike.
         returned, after = step(clip, norm)
         limit = min(listed.limit(norm), math.inf if max_norm is None else max_norm)
         if not math.isfinite(norm):
@@ -213,15 +218,16 @@ def test_the_averages_after_a_spike_are_those_of_the_clipped_norm():
     assert clip.std == about(math.sqrt(0.97 + 0.03 * (5.25 - mean) ** 2))
 
 
-def test_after_constant_norms_whatever_is_above_them_is_a_spike():
+def test_after_constant_norms_nothing_is_a_spike_until_one_differs():
     clip = warmed(2, 2, 2, 2)
     assert clip.std == 0
     assert step(clip, 2)[1] == about(2)
-    assert step(clip, 50)[1] == about(2)
-    assert clip.mean == about(2)
-    # A smaller one gives the deviation back.
-    assert step(clip, 1)[1] == about(1)
-    assert clip.std == about(math.sqrt(0.03 * 0.97**2))
+    # At 2 for ever the deviation would stay 0, and so would the limit at 2.
+    assert step(clip, 3)[1] == about(3)
+    assert (clip.mean, clip.std) == about((2.03, math.sqrt(0.03 * 0.97**2)))
+    limit = 2.03 + 6.25 * 0.03 * 0.97**2 / (50 - 2.03)
+    assert step(clip, 50)[1] == about(limit)
+    assert clip.mean == about(0.97 * 2.03 + 0.03 * limit)
 
 
 def test_a_second_limit_holds_in_the_warmup_and_afterwards_and_stays_out_of_the_averages():
