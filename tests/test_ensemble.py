@@ -70,9 +70,9 @@ def test_the_networks_are_copied():
     assert all(torch.equal(before[name], t) for name, t in networks[0].state_dict().items())
 
 
-def test_names_are_those_of_one_network():
-    names = [name.removeprefix("stacked.") for name, _ in Ensemble([mlp(0)]).named_parameters()]
-    assert names == [name for name, _ in mlp(0).named_parameters()]
+def test_names_are_those_of_one_network_behind_a_word():
+    names = [name for name, _ in Ensemble([mlp(0)]).named_parameters()]
+    assert names == [f"stacked.{name}" for name, _ in mlp(0).named_parameters()]
 
 
 def test_each_network_may_have_inputs_of_its_own():
@@ -202,6 +202,11 @@ def test_buffers_and_frozen_parameters_are_kept():
         [nn.Linear(2, 2), nn.Linear(2, 2, bias=False)],
         [nn.Linear(2, 2), nn.Linear(2, 2).double()],
         [nn.Sequential(nn.Linear(2, 2)), MLP(2, 2, 1)],
+        # Alike in all their tensors, and not in what they do.
+        [MLP(4, 4, 2, activation="tanh"), MLP(4, 4, 2, activation="relu")],
+        [nn.Dropout(0.0), nn.Dropout(0.9)],
+        [nn.LayerNorm(4, eps=1e-5), nn.LayerNorm(4, eps=1.0)],
+        [nn.Dropout(0.5), nn.Dropout(0.5).eval()],
     ],
 )
 def test_networks_that_are_not_alike_are_refused(networks):
@@ -215,3 +220,43 @@ def test_limits_that_make_no_sense_are_refused(limit):
     loss(together(data(0, 8)[0]), data(0, 8)[1]).sum().backward()
     with pytest.raises(ValueError, match="max_norm"):
         together.clip_grad_norm_(limit)
+
+
+def test_an_infinite_limit_changes_no_gradient_that_is_infinite():
+    together = Ensemble([mlp(0), mlp(1)])
+    loss(together(data(0, 8)[0]), data(0, 8)[1]).sum().backward()
+    first = next(together.parameters()).grad
+    first[0, 0] = float("inf")
+    before = [one.grad.clone() for one in together.parameters()]
+    assert together.clip_grad_norm_(float("inf"))[0] == float("inf")
+    assert all(
+        torch.equal(one.grad, old) for one, old in zip(together.parameters(), before, strict=True)
+    )
+
+
+def test_complex_networks_are_clipped_each_by_its_own_norm():
+    networks = [nn.Linear(3, 2, dtype=torch.complex64) for _ in range(3)]
+    inputs = torch.randn(4, 3, dtype=torch.complex64)
+    together = Ensemble(networks)
+    together(inputs).abs().square().sum().backward()
+    norms = together.clip_grad_norm_(0.5)
+    for network, norm in zip(networks, norms.tolist(), strict=True):
+        network(inputs).abs().square().sum().backward()
+        alone = torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        assert norm == pytest.approx(float(alone), rel=1e-5)
+    for stacked, alone in zip(
+        together.parameters(),
+        zip(*(one.parameters() for one in networks), strict=True),
+        strict=True,
+    ):
+        expected = torch.stack([one.grad for one in alone])
+        torch.testing.assert_close(stacked.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_sparse_gradients_are_refused_in_a_sentence():
+    together = Ensemble([nn.Embedding(5, 2) for _ in range(2)])
+    weight = next(together.parameters())
+    weight.grad = torch.zeros_like(weight).to_sparse()
+    for call in (together.grad_norms, lambda: together.clip_grad_norm_(1.0)):
+        with pytest.raises(ValueError, match="must not be sparse"):
+            call()

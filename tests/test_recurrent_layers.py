@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gradcourse.models import Unrolled, seeded
-from gradcourse.training import Ensemble
+from gradcourse.training import Ensemble, tbptt
 
 KINDS = {
     "tanh": nn.RNN,
@@ -134,3 +134,19 @@ def test_other_layers_are_refused(layer, error, sentence):
 def test_a_nudge_of_another_length_is_refused():
     with pytest.raises(ValueError):
         Unrolled(nn.RNN(2, 3))(torch.zeros(5, 1, 2), nudge=torch.zeros(4, 1, 3))
+
+
+def test_what_is_no_batch_of_sequences_is_refused():
+    layer = Unrolled(nn.RNN(3, 4))
+    with pytest.raises(ValueError, match=r"inputs must have three dimensions.*got shape \(5, 3\)"):
+        layer(torch.ones(5, 3))
+    packed = nn.utils.rnn.pack_sequence([torch.ones(5, 3)])
+    with pytest.raises(TypeError, match="inputs must be a tensor, got PackedSequence"):
+        layer(packed)
+
+
+def test_tbptt_knows_which_dimension_comes_first():
+    layer = Unrolled(nn.RNN(3, 4, batch_first=True))
+    assert layer.batch_first
+    with pytest.raises(ValueError, match="batch_first is False, but the model was made with"):
+        tbptt(layer, torch.ones(8, 2, 3), torch.zeros(8, 2, 4), nn.MSELoss(), 4)

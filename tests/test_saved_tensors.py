@@ -1,5 +1,7 @@
 """The memory that graphs hold, against what is known of each operation."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -71,3 +73,13 @@ def test_second_derivatives_still_work():
         (first,) = torch.autograd.grad((x.exp() * x).sum(), x, create_graph=True)
         (second,) = torch.autograd.grad(first.sum(), x)
     torch.testing.assert_close(second, (x.exp() * (x + 2)).detach())
+
+
+def test_a_tensor_modified_in_place_is_refused_as_without_counting():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    for counting in (False, True):
+        with SavedTensors([x]) if counting else contextlib.nullcontext():
+            y = x.exp()
+            y.add_(1.0)
+            with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                torch.autograd.grad(y.sum(), x)

@@ -66,3 +66,15 @@ def test_bad_arguments_get_one_sentence():
         sharpness(x.square().sum(dim=1), [torch.ones(3, 2, requires_grad=True)])
     with pytest.raises(ValueError, match="steps must be 1 or more, got 0"):
         sharpness(x.square().sum(dim=1), [x], steps=0)
+
+
+def test_frozen_unused_and_straight_parameters_bend_nothing():
+    bent, straight, unused, frozen = (torch.ones(2, 1, requires_grad=True) for _ in range(4))
+    curvature = torch.tensor([3.0, 5.0])
+    losses = curvature * bent[:, 0].square() / 2 + straight[:, 0] + frozen.detach()[:, 0]
+    frozen.requires_grad_(False)
+    found = sharpness(losses, [bent, straight, unused, frozen])
+    torch.testing.assert_close(found, curvature)
+    torch.testing.assert_close(sharpness(straight[:, 0] * 1.0, [straight]), torch.zeros(2))
+    with pytest.raises(ValueError, match="no parameter requires a gradient"):
+        sharpness(losses, [frozen])

@@ -67,13 +67,19 @@ class Unrolled(nn.Module):
             )
         self.layer = layer
 
+    @property
+    def batch_first(self) -> bool:
+        """Whether the batch comes before the steps, as in the layer."""
+        return self.layer.batch_first
+
     def forward(self, inputs: Tensor, state: Any = None, nudge: Any = None) -> tuple[Tensor, Any]:
         """Run all steps.
 
         Parameters
         ----------
         inputs
-            As the layer takes them.
+            As the layer takes them: shape (steps, batch, features), or (batch, steps, features)
+            with ``batch_first``.
         state
             Where to start; zeros if None.
         nudge
@@ -85,8 +91,22 @@ class Unrolled(nn.Module):
         -------
         outputs, state
             The hidden states after all steps, and the state after the last one.
+
+        Raises
+        ------
+        ValueError
+            If ``inputs`` do not have three dimensions.
+        TypeError
+            If ``inputs`` are no tensor, but a packed sequence.
         """
         layer = self.layer
+        if not isinstance(inputs, Tensor):
+            raise TypeError(f"inputs must be a tensor, got {type(inputs).__name__}")
+        if inputs.ndim != 3:
+            raise ValueError(
+                "inputs must have three dimensions, steps, batch and features, got shape "
+                f"{tuple(inputs.shape)}"
+            )
         weight_ih, weight_hh, *biases = (getattr(layer, name) for name in layer._all_weights[0])
         bias_ih, bias_hh = biases or (None, None)
         drives = nn.functional.linear(inputs, weight_ih, bias_ih)

@@ -77,7 +77,14 @@ class _Held:
     def __init__(self, tensor: Tensor) -> None:
         # An operation that saves its own result would otherwise hold itself alive for ever.
         self.tensor = tensor.detach()
+        self.version = tensor._version
 
 
 def _unpack(held: _Held) -> Tensor:
+    # Torch looks for this itself, but not at tensors that a hook has packed.
+    if held.tensor._version != held.version:
+        raise RuntimeError(
+            "a tensor that the backward pass needs was modified by an inplace operation: "
+            f"a {held.tensor.dtype} of shape {tuple(held.tensor.shape)}"
+        )
     return held.tensor

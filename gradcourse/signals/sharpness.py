@@ -41,8 +41,8 @@ def sharpness(
     Raises
     ------
     ValueError
-        If ``steps`` is not a whole number of 1 or more, ``losses`` has no graph, or a parameter
-        does not hold one slice for each network.
+        If ``steps`` is not a whole number of 1 or more, ``losses`` has no graph, no parameter
+        requires a gradient, or one does not hold one slice for each network.
 
     Notes
     -----
@@ -55,22 +55,34 @@ def sharpness(
     >>> float(sharpness(losses, [x]).round(decimals=3))
     5.0
     """
-    tensors = list(parameters)
+    tensors = [one for one in parameters if one.requires_grad]
     networks = len(losses)
     at_least(1, "steps", steps)
     if not losses.requires_grad:
         raise ValueError("losses must have a graph: compute them with gradients enabled")
+    if not tensors:
+        raise ValueError("no parameter requires a gradient")
     if any(one.dim() < 1 or len(one) != networks for one in tensors):
         raise ValueError(f"each parameter must have shape ({networks}, ...), one slice per network")
     with torch.enable_grad():
-        gradients = torch.autograd.grad(losses.sum(), tensors, create_graph=True)
+        gradients = torch.autograd.grad(
+            losses.sum(), tensors, create_graph=True, materialize_grads=True
+        )
+    # Of a loss that is linear in a parameter the gradient has no graph: it bends nowhere.
+    bent = [place for place, gradient in enumerate(gradients) if gradient.requires_grad]
+    if not bent:
+        return torch.zeros_like(losses.detach())
 
     def product(vector: Tensor) -> Tensor:
         """Multiply each network's vector, shape (networks, parameters), by its Hessian."""
         parts = torch.split(vector, [one[0].numel() for one in tensors], dim=1)
         shaped = [part.view_as(one) for part, one in zip(parts, tensors, strict=True)]
         products = torch.autograd.grad(
-            gradients, tensors, shaped, retain_graph=True, materialize_grads=True
+            [gradients[place] for place in bent],
+            tensors,
+            [shaped[place] for place in bent],
+            retain_graph=True,
+            materialize_grads=True,
         )
         return torch.cat([each.reshape(networks, -1) for each in products], dim=1)
 

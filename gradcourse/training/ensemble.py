@@ -36,13 +36,14 @@ class Ensemble(nn.Module):
     Raises
     ------
     ValueError
-        If there is no network, or they differ in kind or in names, shapes, dtypes or devices of
-        their tensors.
+        If there is no network, or they differ in their modules or what these are made with, or in
+        names, shapes, dtypes or devices of their tensors.
 
     Notes
     -----
-    ``parameters()`` are the stacked tensors, of shape (networks, ...), under the names that they
-    have in one network. What is random inside, as in dropout, differs between the networks.
+    ``parameters()`` are the stacked tensors, of shape (networks, ...); ``named_parameters()`` puts
+    ``stacked.`` before the names that they have in one network. What is random inside, as in
+    dropout, differs between the networks.
 
     Examples
     --------
@@ -65,7 +66,7 @@ class Ensemble(nn.Module):
         for number, network in enumerate(networks):
             if _kind(network) != _kind(networks[0]):
                 raise ValueError(
-                    f"network {number} differs from network 0 in its kind or its tensors"
+                    f"network {number} differs from network 0 in its modules or its tensors"
                 )
         self._count = len(networks)
         parameters, buffers = stack_module_state(networks)
@@ -105,13 +106,22 @@ class Ensemble(nn.Module):
         return vmap(run, in_dims=places, randomness="different")(parameters, buffers, inputs)
 
     def grad_norms(self) -> Tensor:
-        """Return the norm of each network's gradient, shape (networks,); it cannot overflow."""
+        """Return the norm of each network's gradient, shape (networks,).
+
+        That of float32 gradients and below cannot overflow.
+
+        Raises
+        ------
+        ValueError
+            If a gradient is sparse.
+        """
         gradients = self._gradients()
         if not gradients:
             return torch.zeros(self._count)
         dtype = accumulator(gradients[0].device)
         norms = [
-            vector_norm(each.reshape(self._count, -1), dim=1, dtype=dtype) for each in gradients
+            vector_norm(_real(each).reshape(self._count, -1), dim=1, dtype=dtype)
+            for each in gradients
         ]
         total: Tensor = vector_norm(torch.stack(norms), dim=0)
         return total
@@ -122,7 +132,7 @@ class Ensemble(nn.Module):
         Parameters
         ----------
         max_norm
-            One number, or one for each network, shape (networks,); ``inf`` clips nothing.
+            One number, or one for each network, shape (networks,); ``inf`` changes nothing.
 
         Returns
         -------
@@ -132,14 +142,16 @@ class Ensemble(nn.Module):
         Raises
         ------
         ValueError
-            If ``max_norm`` has another shape, or is negative or NaN.
+            If ``max_norm`` has another shape, or is negative or NaN; or if a gradient is sparse.
         """
         norms = self.grad_norms()
         limits = self._per_network("max_norm", max_norm, norms)
-        if not bool((limits >= 0).all()):
+        # A tensor may be on an accelerator, and the host would wait for a look at it.
+        if not isinstance(max_norm, Tensor) and not bool((torch.as_tensor(max_norm) >= 0).all()):
             raise ValueError(f"max_norm must be 0 or more, got {max_norm}")
         # As torch does it: a NaN norm makes NaN of all, an infinite one zeros of what is finite.
-        self.scale_grad_((limits / (norms + 1e-6)).clamp(max=1.0))
+        factors = (limits / (norms + 1e-6)).clamp(max=1.0)
+        self.scale_grad_(torch.where(limits.isposinf(), 1.0, factors))
         return norms
 
     @torch.no_grad()
@@ -154,14 +166,17 @@ class Ensemble(nn.Module):
         Raises
         ------
         ValueError
-            If ``factors`` has another shape.
+            If ``factors`` has another shape, or a gradient is sparse.
         """
         for gradient in self._gradients():
             each = self._per_network("factors", factors, gradient)
             gradient.mul_(each.reshape(-1, *[1] * (gradient.dim() - 1)).to(gradient.dtype))
 
     def _gradients(self) -> list[Tensor]:
-        return [one.grad for one in self.parameters() if one.grad is not None]
+        gradients = [one.grad for one in self.parameters() if one.grad is not None]
+        if any(gradient.layout is not torch.strided for gradient in gradients):
+            raise ValueError("an ensemble's gradients must not be sparse: embed with sparse=False")
+        return gradients
 
     def _per_network(self, name: str, value: PerNetwork, like: Tensor) -> Tensor:
         numbers = torch.as_tensor(value, device=like.device, dtype=accumulator(like.device))
@@ -174,7 +189,13 @@ class Ensemble(nn.Module):
 
 def _kind(network: nn.Module) -> tuple[Any, ...]:
     tensors = [*network.named_parameters(), *network.named_buffers()]
-    return type(network), [(n, t.shape, t.dtype, t.device, t.requires_grad) for n, t in tensors]
+    # One network runs for all of them, so what it is made with must be theirs as well.
+    modules = [(n, type(m), m.extra_repr(), m.training) for n, m in network.named_modules()]
+    return modules, [(n, t.shape, t.dtype, t.device, t.requires_grad) for n, t in tensors]
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def _put(

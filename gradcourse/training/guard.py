@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
@@ -56,6 +57,14 @@ class StepGuard:
         self.patience = at_least(1, "patience", patience)
         self.skipped = 0
         self.in_a_row = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the counts, to go on from after a restart."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from what ``state_dict`` returned; ``patience`` stays as it is."""
+        self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
 
     def take(self) -> None:
         """Note a step that was taken."""

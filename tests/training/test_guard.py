@@ -171,6 +171,20 @@ def test_a_step_that_is_taken_gives_the_patience_back():
     assert guard.skipped == 3
 
 
+def test_a_guard_goes_on_from_a_checkpoint(tmp_path):
+    guard = StepGuard(patience=3)
+    guard.skip("the loss is NaN")
+    guard.take()
+    guard.skip("the loss is NaN")
+    guard.skip("the loss is NaN")
+    torch.save({"guard": guard.state_dict()}, tmp_path / "run.pt")
+    resumed = StepGuard(patience=3)
+    resumed.load_state_dict(torch.load(tmp_path / "run.pt")["guard"])
+    assert (resumed.skipped, resumed.in_a_row) == (3, 2)
+    with pytest.raises(NonFiniteError, match="3 steps in a row were skipped"):
+        resumed.skip("the loss is NaN")
+
+
 def test_a_patience_of_1_stops_at_once():
     with pytest.raises(NonFiniteError, match=r"^1 step was skipped: the loss is NaN$"):
         skip_once(*pair(), guard=StepGuard(patience=1))
