@@ -126,7 +126,7 @@ for a, steps, k in ((0.9, math.inf, 22), (0.99, math.inf, 230), (0.99, 100, 85))
 # ## 2 · A real network
 #
 # With a real layer, truncated BPTT is a loop of five lines. Two of them are often wrong: the loss of a
-# chunk is weighed by the chunk's share of the steps, so that the sum is the mean over the whole
+# chunk is weighted by the chunk's share of the steps, so that the sum is the mean over the whole
 # sequence, and *every* part of the state is detached. An LSTM has two, the hidden state $h$ and the
 # memory cell $c$.
 #
@@ -181,9 +181,11 @@ live(
 # %% [markdown]
 # - **Bias.** For the RNN, theory and measurement agree to a few hundredths. The longer the memory, the
 #   longer the chunk must be.
-# - **The LSTM is worse.** Its contributions are *not* unrelated. A cell sums up, so those of
-#   neighbouring steps point the same way and add, as in section 1. What is cut off is then most of the
-#   gradient.
+# - **The LSTM is worse, if its memory is long.** At 0.5 theory is right to a degree or two; at 0.95 it
+#   fails, because two suppositions fail. A cell sums up, so the contributions of neighbouring steps
+#   point the same way and add, as in section 1. And the forget gate is not the only way back: more
+#   returns through $h$ and the other gates. At 0.95 what flows back then hardly shrinks from step to
+#   step, and what is cut off is most of the gradient.
 # - **Memory** is in proportion to the chunk. This is what truncation is for.
 # - **Time.** It stands in the right picture. Each step is still computed once forward and once
 #   back, so a cut saves no arithmetic. Short chunks even cost time: many small calls.
@@ -203,6 +205,8 @@ claim("a chunk of 16 holds an eighth of the memory", share, equals=1 / 8, within
 lstm = lesson.measure_bias("LSTM", 0.95, 16, first_seed=first_seed)
 length = lstm.range_of("length")[0, lstm.place] / lstm.predicted[lstm.place]
 claim("LSTM, 0.95: less than half of theory's length", length, below=0.5)
+back = np.median(lesson.step_back("LSTM", 0.95, first_seed=first_seed))
+claim("LSTM, 0.95: what flows back hardly shrinks in a step", back, between=(0.98, 1.02))
 
 # %%
 torch.manual_seed(first_seed)
@@ -222,9 +226,11 @@ claim("but not the recurrent layer's", recurrent, above=1e-5)
 # matters. Each input is a random bit, and the network must say which bit it saw five steps ago. It has
 # to *learn* to keep a bit for five steps.
 #
-# Truncated and full training make the same number of updates, on the same bits. The right picture
-# asks, for each distance, how many losses still see a step so far back: counted in the graph, and by
-# theory. A loss at place $p$ of its chunk sees $p-1$ steps back, plus the overlap.
+# Bits come in windows of 32 steps, with one update per window, and the state is carried on. *Full* BPTT
+# goes back to the start of the window. Truncated and full training make the same number of updates, on
+# the same bits. The right picture asks, for each distance, how many losses still see a step so far back:
+# counted in the graph, and by theory. A loss at place $p$ of its chunk sees $p-1$ steps back, plus the
+# overlap.
 #
 # **Predict.** Chunks of 4, delay 5. The state is carried on, so the numbers do reach the network. How
 # many percent of the bits does it get right in the end? (Guessing gets 50.)
@@ -246,9 +252,9 @@ live(
 # %% [markdown]
 # With chunks of 4 and delay 5, no loss sees the bit that it asks for, and the network hardly beats
 # guessing. With chunks of 8 about four losses in ten see it, and that is enough: the same weights serve
-# all places of a chunk. An overlap helps too. It is TBPTT$(k_1, k_2)$ in books: a loss every $k_1$
-# steps, gradients $k_2$ steps back; here $k_1$ is the chunk and $k_2$ is chunk plus overlap. Its price:
-# the overlap is computed again for each chunk.
+# all places of a chunk. An overlap helps too. It is TBPTT$(k_1, k_2)$ in books: every $k_1$ steps a
+# backward pass, $k_2$ steps back; here $k_1$ is the chunk and $k_2$ is chunk plus overlap. Its price: the
+# overlap is computed again for each chunk.
 #
 # **The cut limits what is learned, not what is remembered.** Run a network chunk by chunk, and it gives
 # the same outputs as in one piece: the state carries everything.
@@ -276,11 +282,12 @@ claim("chunks of 4 give the same outputs", (pieces - reader(bits)[0]).abs().max(
 # from it). A character model guesses the next character from those before it. Its loss in *bits per
 # character* is the length of the text, if it were compressed with the model's guesses. Guessing blindly
 # among 96 characters costs $\log_2 96 = 6.6$ bits. The best model that knows only how often each
-# character comes needs its *entropy*, $-\sum p \log_2 p$; the best one that looks at the character
-# before needs less. Both are dashed in the figure.
+# character comes needs its *entropy*, $-\sum p \log_2 p$ (Shannon 1951 has that of English); the
+# best one that looks at the character before needs less. Both are dashed in the figure.
 #
-# An LSTM of 64 units reads the text once, sixteen streams side by side, in windows of 128 characters.
-# Full BPTT makes one update per window. A chunked model can make one after *each chunk*.
+# An LSTM of 64 units reads 82 thousand characters of it, each of them once: sixteen streams side by side,
+# in windows of 128. Full BPTT makes one update per window. A chunked model can make one after *each
+# chunk*.
 #
 # **Predict.** Full BPTT reaches about 3.6 bits in this short run. How many does chunk 16 reach, after
 # the same text?
@@ -314,7 +321,8 @@ text
 # must close a bracket opened 200 characters ago is in the place of section 3.
 #
 # What does it write, after so short a training? Words it has not learned yet, but their lengths, line
-# breaks and some endings. Each character is drawn from the model's own probabilities.
+# breaks and some endings. Each character is drawn from the model's probabilities, sharpened a little
+# (the logits are divided by 0.7).
 
 # %% tags=["nbval-ignore-output"]
 start = "".join(ALPHABET[place] for place in python_text()[1000:1030])
@@ -323,8 +331,8 @@ print(lesson.write(text.result.models[0], start, length=300, seed=seed))
 # %%
 claim("96 characters cost 6.58 bits, blindly", math.log2(len(ALPHABET)), equals=6.585, within=1e-3)
 unigram, bigram = lesson.entropies()
-claim("single characters: 4.4 to 5 bits", unigram, between=(4.4, 5), source="Shannon 1951")
-claim("pairs: 3.3 to 3.8 bits", bigram, between=(3.3, 3.8), source="Shannon 1951")
+claim("single characters: 4.4 to 5 bits", unigram, between=(4.4, 5))
+claim("pairs: 3.3 to 3.8 bits", bigram, between=(3.3, 3.8))
 
 run = partial(lesson.measure_characters, first_seed=first_seed)
 chunked, whole = np.median(text.result.last_bits, axis=1)
@@ -413,9 +421,10 @@ claim("retain_graph and an update: torch stops", "inplace operation" in said, eq
 #
 # **"For RNNs: orthogonal weights and truncated BPTT."** True, each by itself; but they pull against
 # each other. Orthogonal weights are chosen so that the gradient reaches far back, and truncation throws
-# away just that part. With memory 1 a chunk keeps the share $k/T$ and no more.
+# away just that part. In section 1, with memory 1, a chunk keeps $k/T$ of the last step's gradient. In
+# section 2's formula, with $\chi=1$, chunks of 16 keep 0.36 of the length.
 #
-# **"A network cannot remember more than a chunk."** False: see section 3. It cannot *learn* to.
+# **"A network cannot remember more than a chunk."** False: see section 3. It can hardly *learn* to.
 #
 # **"Short chunks learn faster."** Per character read, yes: more updates. Per update, no (section 4).
 # By the clock it depends on the machine, since short chunks cost more calls.
@@ -443,8 +452,8 @@ for a, limits in ((0.99, (0.0, 0.78)), (0.8, (0.85, 1.0))):
 #
 # 1. Write truncated BPTT for one sequence: leave the gradient of the mean squared error at the layer's
 #    weights. Steps come first. The last chunk may be shorter than the others.
-# 2. An LSTM keeps 0.98 of its cell in a step. How many whole steps must a chunk's last loss see, to
-#    hold 95 % of its gradient in a very long sequence?
+# 2. The recurrence of section 1 has memory 0.98. How many whole steps must a chunk's last loss see, to
+#    hold 95 % of that loss's gradient in a very long sequence?
 
 
 # %%
@@ -489,8 +498,9 @@ print(lesson.check_chunk_length(answer))
 # 1. `detach` between chunks cuts the graph, not the numbers: the state goes on, the gradient does not.
 # 2. With memory $a$, the last $k$ of $T$ steps hold $(1-a^k)/(1-a^T)$ of the gradient.
 # 3. Truncation saves memory, in proportion to the chunk. It does not save time, and it biases.
-# 4. What lies further back than chunk plus overlap cannot be learned; it can still be remembered.
-# 5. Cut after each chunk, every part of the state; weigh each chunk's loss; carry the state on.
+# 4. What lies chunk plus overlap steps back, or more, is hardly learned: no loss sees it. It can still be
+#    remembered.
+# 5. Cut after each chunk, every part of the state; weight each chunk's loss; carry the state on.
 #
 # ## References
 #

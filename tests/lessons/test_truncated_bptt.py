@@ -1,4 +1,4 @@
-"""Lesson 09: what truncation keeps, costs and cannot learn, its wrong places and its checks."""
+"""Lesson 09: what truncation keeps, costs and cannot learn; and its wrong places."""
 
 import itertools
 import math
@@ -7,8 +7,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.nn.functional import mse_loss
 
 from gradcourse import theory
 from gradcourse.lessons import truncated_bptt as lesson
@@ -126,6 +124,37 @@ def test_theory_of_an_lstm_is_that_of_its_cell_alone():
     result = lesson.measure_bias("LSTM", 0.9, 16, seeds=1)
     share = theory.mean_truncated_share(0.81, 128, 16)
     assert result.predicted[result.place] == pytest.approx(math.sqrt(share))
+
+
+def test_an_rnn_s_step_back_is_that_of_theory():
+    for memory in (0.5, 0.8, 0.95):
+        expected = math.sqrt(network._squared_memory("RNN", memory))
+        assert lesson.step_back("RNN", memory) == pytest.approx(expected, rel=0.02)
+
+
+def by_hand(data, input_gate, forget, cell, output):
+    """Run one LSTM layer step by step, each gate's share of h as given; return its last h."""
+    h, c = torch.zeros(2, network.BATCH, network.HIDDEN)
+    bias = data.layer.bias_ih_l0 + data.layer.bias_hh_l0
+    keep = torch.tensor([input_gate, forget, cell, output]).repeat_interleave(network.HIDDEN)
+    for x in data.inputs:
+        sums = x @ data.layer.weight_ih_l0.T + keep * (h @ data.layer.weight_hh_l0.T) + bias
+        i, f, g, o = sums.chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+    return h
+
+
+def test_an_lstm_s_gradient_returns_through_more_than_the_forget_gate():
+    ways = {}
+    for name, keep in (("all", (1, 1, 1, 1)), ("cell alone", (0, 0, 0, 0))):
+        data = network._Data("LSTM", 0.95, 3)
+        data.inputs.requires_grad_()
+        by_hand(data, *keep).sum().backward()
+        sizes = data.inputs.grad.flatten(1).norm(dim=1)
+        ways[name] = float(sizes[-72] / sizes[-8]) ** (1 / 64)
+    assert lesson.step_back("LSTM", 0.95, 1, 3) == pytest.approx(ways["all"], rel=1e-4)
+    assert ways["cell alone"] == pytest.approx(0.95, abs=0.01)
 
 
 # 3: a memory that is longer than a chunk
@@ -324,7 +353,7 @@ def test_silent_mistakes_run_to_the_end(every_place):
     assert every.arrived == pytest.approx(one_step.arrived, abs=1e-4)
 
 
-# Bad settings, and the exercises
+# Bad settings
 
 
 @pytest.mark.parametrize(
@@ -348,87 +377,3 @@ def test_silent_mistakes_run_to_the_end(every_place):
 def test_bad_settings_get_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
-
-
-def loop(
-    detach=lambda state: tuple(part.detach() for part in state),
-    weigh=lambda length, steps, _chunk: length / steps,
-    span=lambda start, chunk: slice(start, start + chunk),
-    retain=False,
-    prepare=lambda _layer: None,
-    see=lambda outputs: outputs,
-    until=lambda steps, _chunk: steps,
-):
-    """Return an answer to the first exercise, right unless told otherwise."""
-
-    def truncated(layer, inputs, targets, chunk):
-        state, steps = None, len(inputs)
-        for start in range(0, until(steps, chunk), chunk):
-            prepare(layer)
-            part = slice(start, start + chunk)
-            outputs, state = layer(inputs[part], state)
-            loss = mse_loss(see(outputs), targets[span(start, chunk)])
-            (loss * weigh(len(outputs), steps, chunk)).backward(retain_graph=retain)
-            state = detach(state)
-
-    return truncated
-
-
-def by_the_step(layer, inputs, targets, _chunk):
-    loop()(layer, inputs, targets, 1)
-
-
-def with_an_update(layer, inputs, targets, chunk):
-    state = None
-    for start in range(0, len(inputs), chunk):
-        outputs, state = layer(inputs[start : start + chunk], state)
-        mse_loss(outputs, targets[start : start + chunk]).backward(retain_graph=True)
-        with torch.no_grad():
-            for one in layer.parameters():
-                one -= 0.1 * one.grad
-
-
-@pytest.mark.parametrize(
-    ("answer", "right", "said"),
-    [
-        (loop(), True, "right"),
-        (lambda *_: ..., False, "leaves no gradient"),
-        (loop(detach=lambda state: state), False, "detach *every* part"),
-        (loop(detach=lambda state: (state[0].detach(), state[1])), False, "h and c"),
-        (loop(detach=lambda state: state, retain=True), False, "full BPTT"),
-        (loop(weigh=lambda *_: 1.0), False, "*mean* counts whole"),
-        (loop(weigh=lambda _n, steps, k: 1 / math.ceil(steps / k)), False, "weigh by steps"),
-        (loop(until=lambda steps, k: steps // k * k), False, "shorter chunk is lost"),
-        (loop(detach=lambda _state: None), False, "starts from zeros"),
-        (loop(prepare=nn.Module.zero_grad), False, "only the last chunk's"),
-        (loop(see=torch.Tensor.detach), False, "not the outputs"),
-        (by_the_step, False, "cut at every step"),
-        (with_an_update, False, "leave the update to the caller"),
-        (loop(weigh=lambda *_: 0.1), False, "times the length"),
-        (loop(span=lambda *_: slice(None)), False, "raised"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:Using a target size")
-def test_the_first_exercise(answer, right, said):
-    verdict = lesson.check_truncated(answer)
-    assert bool(verdict) is right, verdict
-    assert said in repr(verdict)
-
-
-@pytest.mark.parametrize(
-    ("answer", "right", "said"),
-    [
-        (math.ceil(theory.truncation_horizon(0.98, 0.95)), True, "right"),
-        (149, True, "right"),
-        (..., False, "replace the dots"),
-        (math.log(0.05) / math.log(0.98), False, "round up"),
-        (148, False, "just too few"),
-        (3, False, "holds 5 %"),
-        (50, False, "hold only 63 %"),
-        (1000, False, "too high"),
-    ],
-)
-def test_the_second_exercise(answer, right, said):
-    verdict = lesson.check_chunk_length(answer)
-    assert bool(verdict) is right, verdict
-    assert said in repr(verdict)

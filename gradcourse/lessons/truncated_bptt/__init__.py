@@ -25,6 +25,7 @@ from gradcourse.lessons.truncated_bptt.network import (
     draw_bias,
     make_layer,
     measure_bias,
+    step_back,
 )
 from gradcourse.lessons.truncated_bptt.places import PLACES, Place, draw_place, measure_place
 from gradcourse.lessons.truncated_bptt.recurrence import (
@@ -65,5 +66,6 @@ __all__ = [
     "measure_echo",
     "measure_place",
     "pairs_seen",
+    "step_back",
     "write",
 ]

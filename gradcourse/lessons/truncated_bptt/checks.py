@@ -19,9 +19,10 @@ __all__ = ["check_chunk_length", "check_truncated"]
 
 Truncated = Callable[[nn.LSTM, Tensor, Tensor, int], Any]
 
-# The last chunk is shorter than the others, so that weights and a lost rest show.
-STEPS, CHUNK = 11, 4
-HINT = "Each chunk: run, weigh the loss, backward, detach h and c."
+# The last chunk is shorter than the others, so that weights and a lost rest show; the batch is
+# larger than a chunk, so that a slice of the batch shows.
+STEPS, BATCH, CHUNK = 11, 6, 4
+HINT = "Each chunk: run, weight the loss, backward, detach h and c."
 
 
 def check_truncated(function: Truncated) -> Verdict:
@@ -31,10 +32,16 @@ def check_truncated(function: Truncated) -> Verdict:
     """
     name = getattr(function, "__name__", "the function")
     layer, inputs, targets = _data()
+    shapes = _shapes_seen(layer)
+    said = ""
     try:
         function(layer, inputs, targets, CHUNK)
     except Exception as error:
-        return Verdict(False, _say(name, error))
+        said = _say(name, error)
+    if any(len(shape) == 3 and shape[1] != BATCH for shape in shapes):
+        return Verdict(False, "that cuts the batch: steps come first, inputs[i : i + chunk].")
+    if said:
+        return Verdict(False, said)
     found = _gradient(layer)
     if found is None:
         return Verdict(False, f"{name} leaves no gradient. {HINT}")
@@ -71,9 +78,20 @@ def _say(name: str, error: Exception) -> str:
 def _data() -> tuple[nn.LSTM, Tensor, Tensor]:
     source = torch.Generator().manual_seed(9)
     layer = seeded(9, lambda: nn.LSTM(3, 5))
-    inputs = torch.randn(STEPS, 2, 3, generator=source)
-    targets = torch.randn(STEPS, 2, 5, generator=source)
+    inputs = torch.randn(STEPS, BATCH, 3, generator=source)
+    targets = torch.randn(STEPS, BATCH, 5, generator=source)
     return layer, inputs, targets
+
+
+def _shapes_seen(layer: nn.LSTM) -> list[torch.Size]:
+    """Return a list that will hold the shape of each input of the layer."""
+    shapes: list[torch.Size] = []
+
+    def note(_layer: nn.Module, given: tuple[Any, ...]) -> None:
+        shapes.extend(one.shape for one in given[:1] if isinstance(one, Tensor))
+
+    layer.register_forward_pre_hook(note)
+    return shapes
 
 
 def _gradient(layer: nn.LSTM) -> Tensor | None:
@@ -167,7 +185,7 @@ MISTAKES: list[tuple[Callable[[nn.LSTM, Tensor, Tensor], None], str]] = [
     ),
     (
         _mean_of_means,
-        "the short last chunk counts as much as the others: weigh by steps, not by chunks.",
+        "the short last chunk counts as much as the others: weight by steps, not by chunks.",
     ),
     (_whole_chunks_only, "the last, shorter chunk is lost: go on to the end of the sequence."),
     (_zero_state, "every chunk starts from zeros: hand the detached state on to the next one."),

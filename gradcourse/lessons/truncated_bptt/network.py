@@ -21,7 +21,7 @@ from gradcourse.live import MEASURED, PALETTE, THEORY, Panel
 from gradcourse.signals import SavedTensors
 from gradcourse.training import one_thread, tbptt
 
-__all__ = ["CHUNKS", "NETWORKS", "Bias", "draw_bias", "make_layer", "measure_bias"]
+__all__ = ["CHUNKS", "NETWORKS", "Bias", "draw_bias", "make_layer", "measure_bias", "step_back"]
 
 Array = NDArray[Any]
 
@@ -168,6 +168,24 @@ def measure_bias(
         seconds=(seconds[0], seconds[1]),
         prediction=guess,
     )
+
+
+@one_thread()
+def step_back(network: str, memory: float, seeds: int = 6, first_seed: int = 0) -> Array:
+    """Measure by which factor one step changes the gradient that flows back, shape (seeds,).
+
+    The loss is the last output. Of its gradient at the inputs, the sizes 7 and 71 steps before the
+    end are compared: a mean over 64 steps, away from the one where the gradient enters.
+    """
+    factors = []
+    for seed in range(first_seed, first_seed + seeds):
+        data = _Data(network, memory, seed)
+        inputs = data.inputs.requires_grad_()
+        outputs, _ = data.layer(inputs)
+        (gradient,) = torch.autograd.grad(outputs[-1].sum(), inputs)
+        sizes = gradient.flatten(1).norm(dim=1)
+        factors.append(float(sizes[-72] / sizes[-8]) ** (1 / 64))
+    return np.array(factors)
 
 
 def _squared_memory(network: str, memory: float) -> float:
