@@ -1,6 +1,7 @@
 """Lesson 06: its projection, its explosion, its training, its trials and its checks."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -203,13 +204,19 @@ def test_equal_steps_move_every_layer_by_the_same_share():
         assert ((new - old).norm() / old.norm()).item() == pytest.approx(0.1, rel=1e-3)
 
 
-def test_shifts_differ_from_step_to_step_and_not_from_seed_to_seed():
-    stack = lesson.Stack("BatchNorm", 2, 1.4, [0.0], seeds=1, shifted=True)
-    inputs = stack.data.test_inputs
-    first, second = stack.outputs(inputs), stack.outputs(inputs)
+def test_shifts_spoil_each_step_anew_and_no_test():
+    make = partial(lesson.Stack, "BatchNorm", 2, 1.4, [0.1], seeds=1)
+    stack, again, steady = make(shifted=True), make(shifted=True), make()
+    norms = [one.step() for one in (stack, again, steady)]
+    assert torch.equal(norms[0], norms[1])
+    assert not torch.allclose(norms[0], norms[2])
+    inputs, labels = stack.data.test_inputs, stack.data.test_labels
+    net = Plain([w[0] for w in stack.weights], "BatchNorm")
+    right = (net(inputs).argmax(1) == labels).float().mean().item()
+    assert stack.accuracy().item() == pytest.approx(right, abs=0.01)
+    shifts = torch.Generator().manual_seed(1)
+    first, second = (stack.outputs(inputs, shifts) for _ in range(2))
     assert not torch.allclose(first, second)
-    again = lesson.Stack("BatchNorm", 2, 1.4, [0.0], seeds=1, shifted=True)
-    assert torch.equal(again.outputs(inputs), first)
 
 
 def test_training_yields_what_there_is_so_far():

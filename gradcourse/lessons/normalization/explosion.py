@@ -185,7 +185,7 @@ def draw_explosion(result: Explosion, axes: dict[str, Panel]) -> None:
     factor.set(
         title="Factor per layer",
         xlabel="batch size",
-        ylabel="factor of the norm",
+        ylabel="factor of the gradient's norm",
         xlim=(1.7, 8.3),
         xticks=np.log2(result.batches),
         xticklabels=[str(size) for size in result.batches],

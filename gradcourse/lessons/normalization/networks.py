@@ -104,7 +104,8 @@ class Stack:
         Every layer moves by the learning rate times its own length: the direction of the gradient
         counts, and its length does not.
     shifted
-        Behind every norm, units are scaled and shifted at random, by new numbers in each step.
+        Behind every norm, units are scaled and shifted at random, by new numbers in each step. Test
+        digits are read without this.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Stack:
         """Take one step; return the norms of the hidden layers' gradients, (networks, depth)."""
         chosen = torch.randint(len(self.data.labels), (self.batch,), generator=self._order)
         with torch.enable_grad():
-            outputs = self.outputs(self.data.inputs[chosen])
+            outputs = self.outputs(self.data.inputs[chosen], self._shifts)
             labels = self.data.labels[chosen].repeat(len(outputs))
             loss = functional.cross_entropy(outputs.flatten(0, 1), labels, reduction="sum")
             gradients = torch.autograd.grad(loss / self.batch, self.weights)
@@ -160,9 +161,9 @@ class Stack:
                 weight.sub_(rates * gradient)
         return torch.stack(norms[:-1], dim=1)
 
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """Return the scores of the classes, shape (networks, batch, 10)."""
-        hidden = run(self.weights[:-1], inputs, self.norm, self._shifts)
+    def outputs(self, inputs: Tensor, shifts: torch.Generator | None = None) -> Tensor:
+        """Return the scores of the classes, shape (networks, batch, 10); shifts as for ``run``."""
+        hidden = run(self.weights[:-1], inputs, self.norm, shifts)
         return torch.bmm(hidden, self.weights[-1])
 
     @one_thread()
