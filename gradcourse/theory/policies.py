@@ -60,7 +60,7 @@ class ScoreMoments:
     def best_baseline(self) -> float:
         """The baseline with the smallest variance for one choice: ``E[r |s|**2] / E[|s|**2]``.
 
-        Weaver & Tao 2001; Greensmith, Bartlett & Baxter 2004. It is not the mean reward, but near.
+        Weaver & Tao 2001; Greensmith, Bartlett & Baxter 2004. It may lie far from the mean reward.
         """
         return self.value + self.tilt / self.square if self.square else self.value
 

@@ -128,6 +128,14 @@ def test_the_bound_is_the_product_of_norms_and_slopes():
     assert np.diff(wide.plain.bound) == pytest.approx(math.log10(4), abs=0.03)
 
 
+def test_a_spectral_critic_is_the_plain_one_divided_by_what_its_estimate_says(monkeypatch):
+    # An estimate of 1 divides nothing out: weights and bound keep their scale.
+    monkeypatch.setattr(critics, "_estimate", lambda stack, *_: torch.ones(stack.shape[:2]))
+    result = lesson.measure_critics(3.0, 16)
+    assert result.spectral.largest == pytest.approx(result.plain.largest)
+    assert result.spectral.bound == pytest.approx(result.plain.bound)
+
+
 def test_wide_critics_follow_theory():
     for scale, activation in ((1.4, "relu"), (1.0, "tanh")):
         result = lesson.measure_critics(scale, 128, activation)

@@ -127,11 +127,11 @@ def measure_critics(
     steepest = math.log10(_largest_slope(activation)) * np.arange(1, DEPTH + 1)
     with measuring():
         weights, exact = _stacks(width, seeds, first_seed)
+        weights, exact = ([scale * one for one in each] for each in (weights, exact))
         guessed = [_estimate(stack, iterations, first_seed) for stack in weights]
         results = []
         for normed in (False, True):
-            # The scale of the weights drops out where they are divided by their own norms.
-            divide = guessed if normed else [torch.full_like(one, 1 / scale) for one in exact]
+            divide = guessed if normed else [torch.ones_like(one) for one in exact]
             largest, usual = _gradients(weights, divide, both)
             sizes = [(one / by).double().numpy() for one, by in zip(exact, divide, strict=True)]
             sizes = [np.log10(one.reshape(-1, seeds)) for one in sizes]
