@@ -371,7 +371,8 @@ claim("one of 0.01 % is not", measure(1e-4).caught, equals=0)
 # for one fault of five, the outlier. In the other four the norm is as ever one step before, and NaN or
 # Inf at the next. Clipping saves none of them; `find_nonfinite` says more. Nor is every explosion sudden.
 # Take linear regression with 1.5 times the largest stable learning rate: its norm passes 100 more than 20
-# steps before the loss stops being finite.
+# steps before the loss stops being finite. Its *weights* double at each step: their length is a fourth
+# number for the log.
 #
 # **"Alert when the norm is above 100."** True if you know that this is far above *your* norm. One and
 # the same run alerts or not, depending on whether its loss is a sum or a mean over the batch. The
@@ -383,14 +384,14 @@ broken = sum(not math.isfinite(norm[40]) for norm in others)
 claim("four faults break the norm at once", broken, equals=4)
 jump = max(norm[30:40].max() / np.median(norm[:40]) for norm in others)
 claim("and it is as ever in the steps before", jump, below=5)
-ahead = [lesson.steps_of_warning(first_seed + k) for k in range(5)]
+ahead, growth = zip(*(lesson.explosion(first_seed + k) for k in range(5)), strict=True)
 claim("an explosion passes 100 so many steps ahead", min(ahead), above=20)
+claim("and its weights double at each step", min(growth), equals=2, within=0.01)
 mean, total = (lesson.norms_by_reduction(name, seed=first_seed) for name in ("mean", "sum"))
 claim("loss a mean: the share of steps that alert", (mean > 100).mean(), equals=0)
 claim("the same run, loss a sum: the share that alert", (total > 100).mean(), above=0.8)
 claim("the vanishing network stays far below 100", watching.history.norm.max(), below=10)
-stuck = views.loss[:, -5:].mean()
-claim("though 24 layers learn nothing: ln 10", stuck, equals=math.log(10), within=0.01)
+claim("24 layers learn nothing: ln 10", views.loss[:, -5:].mean(), equals=math.log(10), within=0.01)
 *_, mild = lesson.measure_two_views(depth=4, first_seed=first_seed)
 claim("4 layers learn", mild.loss[:, -5:].mean(), below=1)
 

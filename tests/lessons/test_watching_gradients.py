@@ -312,8 +312,10 @@ def test_a_sum_is_the_same_run_with_a_larger_norm():
 def test_an_explosion_grows_by_the_factor_of_its_sharpest_direction():
     # In the sharpest direction the error grows twofold a step: from 100 to 3.4e38 takes 121 of
     # them, and the loss, which is of second order, overflows half-way.
-    assert lesson.steps_of_warning(0) == pytest.approx(math.log2(math.sqrt(3.4e38) / 100), abs=8)
-    early, late = (lesson.steps_of_warning(0, alert=limit) for limit in (1e6, 2**10 * 1e6))
+    warning, growth = lesson.explosion(0)
+    assert warning == pytest.approx(math.log2(math.sqrt(3.4e38) / 100), abs=8)
+    assert growth == pytest.approx(2, rel=1e-4)
+    (early, _), (late, _) = (lesson.explosion(0, limit) for limit in (1e6, 2**10 * 1e6))
     assert early - late == 10
 
 

@@ -8,11 +8,7 @@ from gradcourse.lessons.watching_gradients.derivative import (
 )
 from gradcourse.lessons.watching_gradients.digits_run import batches, cross_entropy
 from gradcourse.lessons.watching_gradients.faults import FAULTS, ScaledClassifier, where_born
-from gradcourse.lessons.watching_gradients.heard import (
-    losses_with,
-    norms_by_reduction,
-    steps_of_warning,
-)
+from gradcourse.lessons.watching_gradients.heard import explosion, losses_with, norms_by_reduction
 from gradcourse.lessons.watching_gradients.sick_run import (
     GUARDS,
     SickRun,
@@ -46,12 +42,12 @@ __all__ = [
     "draw_sick_run",
     "draw_training_log",
     "draw_two_views",
+    "explosion",
     "losses_with",
     "measure_derivative",
     "measure_sick_run",
     "measure_training_log",
     "measure_two_views",
     "norms_by_reduction",
-    "steps_of_warning",
     "where_born",
 ]

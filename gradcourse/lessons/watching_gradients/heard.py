@@ -16,12 +16,12 @@ from gradcourse.lessons.watching_gradients.digits_run import Array, Batch, batch
 from gradcourse.models import MLP
 from gradcourse.training import one_thread, training_step
 
-__all__ = ["losses_with", "norms_by_reduction", "steps_of_warning"]
+__all__ = ["explosion", "losses_with", "norms_by_reduction"]
 
 
 @one_thread()
-def steps_of_warning(seed: int = 0, alert: float = 100.0) -> int:
-    """Return how many steps before the first Inf or NaN the norm of an explosion passes a limit.
+def explosion(seed: int = 0, alert: float = 100.0) -> tuple[int, float]:
+    """Return how long before its end an explosion's gradient passes a limit, and how weights grow.
 
     Linear regression of the digits' labels, by full-batch gradient descent with a learning rate of
     3 over the largest curvature, where 2 is the most that is stable.
@@ -32,20 +32,29 @@ def steps_of_warning(seed: int = 0, alert: float = 100.0) -> int:
         Of the batch and of the weights.
     alert
         The limit, above the norm at the start.
+
+    Returns
+    -------
+    warning
+        Steps from the first norm above the limit to the first loss that is not finite.
+    growth
+        The factor by which a step makes the weights longer, over the last ten.
     """
     inputs, labels = next(batches(seed))
     targets = labels[:, None].float()
     weight = torch.zeros(64, 1, requires_grad=True)
     curvature = float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / len(inputs))[-1])
     norms: list[float] = []
+    lengths: list[float] = []
     while not norms or math.isfinite(norms[-1]):
         loss = nn.functional.mse_loss(inputs @ weight, targets)
         (gradient,) = torch.autograd.grad(loss, weight)
         norms.append(float(gradient.norm()) if loss.isfinite() else math.nan)
+        lengths.append(float(weight.detach().norm()))
         with torch.no_grad():
             weight -= 3 / curvature * gradient
     passed = int(np.argmax(np.array(norms) > alert))
-    return len(norms) - 1 - passed
+    return len(norms) - 1 - passed, (lengths[-1] / lengths[-11]) ** 0.1
 
 
 @one_thread()
