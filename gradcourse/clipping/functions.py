@@ -49,7 +49,8 @@ def clip_grad_norm_(
       gradient, writes NaN, or counts elements);
     - sparse gradients are taken; those of a ``DTensor`` give the norm of the whole tensor.
 
-    On an accelerator nothing here makes the host wait, unless ``error_if_nonfinite`` is set.
+    On an accelerator nothing here makes the host wait, unless ``error_if_nonfinite`` is set or a
+    sparse gradient has to be coalesced.
 
     Parameters
     ----------
