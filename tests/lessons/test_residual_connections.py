@@ -10,9 +10,11 @@ from torch import nn
 from gradcourse import theory
 from gradcourse.initialization import initialize
 from gradcourse.lessons import residual_connections as lesson
-from gradcourse.models import ResidualBlock, TransformerBlock
+from gradcourse.lessons.residual_connections.ingredients import RowTransformer
+from gradcourse.lessons.residual_connections.training import TRAINING
+from gradcourse.models import ResidualBlock, TransformerBlock, seeded
 from gradcourse.signals import residual_signal
-from gradcourse.tasks import digits
+from gradcourse.tasks import digits, split_digits
 
 
 def finish(steps):
@@ -220,6 +222,31 @@ def test_a_recipe_leaves_out_what_its_name_says():
     assert set(lesson.RECIPES) == {"all four", "no skips", "no norm", "sigmoid", "torch's weights"}
     with pytest.raises(ValueError, match="recipe must be one of all four, no skips"):
         lesson.train_transformers("no luck")
+    with pytest.raises(ValueError, match="steps must be 1 or more, got 0"):
+        lesson.train_transformers("no norm", steps=0)
+    with pytest.raises(ValueError, match="rate must be a finite number above 0"):
+        lesson.train_transformers("no norm", rate=0.0)
+
+
+@pytest.mark.parametrize(("steps", "rate"), [(6, 0.002), (12, 0.001)])
+def test_transformers_train_for_the_steps_and_at_the_rate_they_are_given(steps, rate):
+    def make():
+        network = RowTransformer(12)
+        initialize(network.blocks, "xavier_normal")
+        return network
+
+    network = seeded(3, make)
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
+    (inputs, labels), (unseen, answers) = split_digits(TRAINING, 3)
+    order = torch.Generator().manual_seed(3)
+    for _ in range(steps):
+        drawn = torch.randint(len(labels), (32,), generator=order)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(inputs[drawn]), labels[drawn]).backward()
+        optimizer.step()
+    right = (network(unseen).argmax(1) == answers).double().mean().item()
+    found = lesson.train_transformers("all four", 1, 3, steps=steps, rate=rate)
+    assert found == pytest.approx([right], abs=0.01)
 
 
 # What all of them refuse, and where a prediction is shown

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gradcourse.checks import at_least, more_than_zero
 from gradcourse.initialization import initialize
 from gradcourse.lessons.residual_connections.training import TRAINING, accuracy_of, train_step
 from gradcourse.models import TransformerBlock, seeded
@@ -65,8 +66,10 @@ class RowTransformer(nn.Module):
 
 
 @lru_cache(maxsize=16)
-def train_transformers(recipe: str, seeds: int = 2, first_seed: int = 0) -> Array:
-    """Train transformers of 12 blocks with Adam, 50 steps of 32 digits.
+def train_transformers(
+    recipe: str, seeds: int = 2, first_seed: int = 0, *, steps: int = STEPS, rate: float = RATE
+) -> Array:
+    """Train transformers of 12 blocks with Adam on batches of 32 digits.
 
     Parameters
     ----------
@@ -74,6 +77,8 @@ def train_transformers(recipe: str, seeds: int = 2, first_seed: int = 0) -> Arra
         A name from ``RECIPES``.
     seeds, first_seed
         How many networks, and the first of their seeds.
+    steps, rate
+        Steps and learning rate of Adam.
 
     Returns
     -------
@@ -82,6 +87,7 @@ def train_transformers(recipe: str, seeds: int = 2, first_seed: int = 0) -> Arra
     """
     if recipe not in RECIPES:
         raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
+    steps, rate = at_least(1, "steps", steps), more_than_zero("rate", rate)
     options = dict(RECIPES[recipe])
     scheme = options.pop("scheme", "xavier_normal")
 
@@ -91,10 +97,10 @@ def train_transformers(recipe: str, seeds: int = 2, first_seed: int = 0) -> Arra
         return network
 
     ensemble = Ensemble(seeded(seed, make) for seed in range(first_seed, first_seed + seeds))
-    optimizer = torch.optim.Adam(ensemble.parameters(), lr=RATE)
+    optimizer = torch.optim.Adam(ensemble.parameters(), lr=rate)
     (inputs, labels), held_out = split_digits(TRAINING, first_seed)
     generator = torch.Generator().manual_seed(first_seed)
-    for _ in range(STEPS):
+    for _ in range(steps):
         drawn = torch.randint(len(labels), (BATCH,), generator=generator)
         train_step(ensemble, optimizer, inputs[drawn], labels[drawn])
     return np.asarray(accuracy_of(ensemble, *held_out))
