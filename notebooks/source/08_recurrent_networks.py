@@ -9,13 +9,17 @@
 # %% [markdown]
 # # 08 · Recurrent networks
 #
-# **Question.** A network reads a hundred symbols and must answer by the first. How much of its
-# gradient arrives there, and what lets more of it through?
+# **Question.** A network reads a hundred symbols, and must answer with what the first one said. How
+# much of its gradient arrives there, and what lets more of it through?
 #
 # A *recurrent* network reads a sequence step by step. It keeps a *state* $h$, and makes the next state
 # from the last one and the next input, with *the same weights at every step*. Backwards it is a network
 # as deep as the sequence is long, so everything of lesson 01 happens to it, with one difference: all its
 # layers are one and the same matrix. You will watch that matrix, then noise, then gates, and then train.
+#
+# The state passes everything on, like the state of a hidden Markov model: step 1 reaches the end only
+# through every state between, and the gradient must travel the same chain back. A translator that reads
+# one sequence and then writes another (*encoder-decoder*, *seq2seq*) only makes the chain longer.
 
 # %%
 # Installed or on Binder, this cell does nothing. On Colab it installs the course, once.
@@ -71,11 +75,9 @@ matrix = torch.tensor([[0.9, 5.0], [0.0, 0.9]])
 states = [torch.ones(2, requires_grad=True)]
 for _ in range(60):
     states.append(matrix @ states[-1])
-    states[-1].retain_grad()
 states[-1].backward(torch.tensor([1.0, 0.0]))
 
-for back in (1, 3, 60):
-    print(f"{back:2} steps back: {states[60 - back].grad.norm():.2f}")
+print(f"60 steps back: {states[0].grad.norm():.2f}")
 
 # %%
 prediction = None  # for example: prediction = 2
@@ -96,8 +98,8 @@ live(
 # black one is $\rho^t$. Look for the *hump*: the gradient explodes for a while and vanishes in the end.
 #
 # - `shear` 0: no hump. Both singular values are now $\rho$.
-# - `radius` 1: the hump never comes down. It grows like $t$, with both eigenvalues at 1.
-# - `Gaussian`: a random matrix 64 wide has a hump as well. One step stretches by about $2\rho$,
+# - `shear` 5 again, `radius` 1: the hump never comes down. It grows like $t$, with both eigenvalues at 1.
+# - `radius` 0.9, `Gaussian`: a random matrix 64 wide has a hump as well. One step stretches by about $2\rho$,
 #   $t$ steps by about $\rho^t\sqrt{e(t+1)}$, if the matrix is wide and $t$ small beside its width. (Ours
 #   is narrow: the green line stays below theory, and goes parallel to the black one.)
 # - `orthogonal`: eigenvalues and singular values all have size $\rho$. Nothing but $\rho^t$ is left,
@@ -108,8 +110,8 @@ found = lesson.measure_powers(first_seed=first_seed)
 place, longest = found.peak
 claim("the longest gradient comes after 9 steps", place, equals=9, source="calculus")
 claim("it is 19.37 times the first one", longest, equals=19.37, within=0.02, source="calculus")
-late = lesson.measure_powers(steps=100, first_seed=first_seed).largest
-claim("in the long run a step keeps 0.9 and a little more", 10 ** (late[-1] - late[-2]), below=0.92)
+late = np.diff(lesson.measure_powers(steps=100, first_seed=first_seed).largest)[-1]
+claim("in the long run a step keeps 0.9 and a little more", 10**late, between=(0.9, 0.92))
 claim("with shear 0 nothing grows", lesson.measure_powers(shear=0).peak[1], equals=1)
 calm = lesson.measure_powers(0.5, 0.4, first_seed=first_seed).peak[1]
 claim("largest singular value 0.74: never longer than 1", calm, equals=1)
@@ -177,26 +179,33 @@ for noise in (0.2, 0.5, 1.0):
 #
 # If all weights are 0, a gate is $\sigma(b)$, with $b$ its bias, and after $t$ steps $\sigma(b)^t$ is left.
 # Torch's first biases are about 0: **half is forgotten at each step**. ($b$ is the sum of the two
-# biases that torch keeps.) The smallest code asks for the gradient at the input of each step:
+# biases that torch keeps.)
+#
+# The smallest code asks for the gradient at the input of each step, here of an RNN without gates: one
+# layer, then a stack of four. In a stack the gradient passes depth *and* time. At the last step only
+# depth is in its way, and shortens it. (At step 1 the stack often has more: there are many more ways.)
 
 # %%
 torch.manual_seed(first_seed)
 inputs = torch.randn(steps, 1, 8, requires_grad=True)
-for kind in (nn.RNN, nn.LSTM, nn.GRU):
-    outputs, _ = kind(8, 32)(inputs)
+last = []
+for layers in (1, 4):
+    outputs, _ = nn.RNN(8, 32, num_layers=layers)(inputs)
     (gradient,) = torch.autograd.grad(outputs[-1].sum(), inputs)
-    first, last = gradient[0].norm(), gradient[-1].norm()
-    print(f"{kind.__name__:4}: {first / last:.0e} of the gradient reaches step 1 of {steps}")
+    last.append(gradient[-1].norm())
+    print(f"num_layers={layers}: step {steps} {last[-1]:.2f}, step 1 {gradient[0].norm():.0e}")
+claim("four layers: a shorter gradient at the last step", last[1] / last[0], below=0.7)
 
 # %% [markdown]
 # **Predict.** Fifty steps, torch's first weights, forget bias 0: by how many powers of ten does the
-# LSTM's gradient shrink? $0.5^{49}$ is $10^{-14.8}$; do the weights make it less or more? Write `-10` for
-# $10^{-10}$.
+# LSTM's gradient shrink? $0.5^{49}$ is $10^{-14.8}$; do the weights make it less or more? Write `-3` for
+# a factor 0.001.
 #
 # Then try:
 #
 # - `weights` zero, and drag `forget_bias`: LSTM and GRU lie on the dashed line, exactly.
-# - back to torch's default, bias 1, 2, 4. Which of the two leaves the dashed line, and to which side?
+# - back to torch's default, bias 1, 2, 4. How far does each of the two leave the dashed line, and to
+#   which side?
 # - `weights` orthogonal: the tanh RNN gains most. Why does it still lose? (See the slopes of tanh.)
 # - `steps` 100 and bias 4: does the LSTM's gradient vanish at all?
 
@@ -215,8 +224,9 @@ live(
 # With torch's weights the LSTM does **not** decay at $\sigma(b)$: it keeps 0.62 a step instead of 0.50, and
 # after 50 steps thousands of times more than the formula says. The gradient has other ways back than
 # the cell: from $c$ to $h$, through the weights, to the gates and $c$ of the next step. They add up. At
-# bias 4 the sum exceeds 1 and the gradient *grows*, slowly. The GRU stays close to its gate: at bias 4,
-# $1-z$ closes the other ways.
+# bias 4 the sum exceeds 1 and the gradient *grows*, slowly. At bias 0 the GRU does as the LSTM does: 0.63
+# a step. The more its gate opens, the closer it comes to it: 0.79 against 0.73 at bias 1, 0.98 against
+# 0.98 at bias 4, because $1-z$ closes the other ways.
 
 # %%
 still = lesson.measure_reach(51, 1.0, "zero", first_seed)
@@ -239,11 +249,12 @@ claim("LSTM, bias 0: 10**4 times more than sigmoid(0)**49", more, between=(3.8, 
 # ## 4 · Does it matter? The adding problem
 #
 # Each step brings a number between 0 and 1 and a mark. Two of 40 numbers are marked, one in each half, and
-# the network must answer with their sum. Who always answers 1 has a squared error of 1/6, the variance
-# of the sum.
+# the network must answer with their sum. A network that always answers 1 has a squared error of 1/6, the
+# variance of the sum.
 #
 # **Predict.** A tanh RNN, an LSTM and a GRU, 16 units each, torch's first weights, Adam, 250 steps. Which
-# of them beats 1/6? Write down the error of the *tanh RNN*.
+# of them learns, that is, falls below an error of 0.03? Write down the error of the *tanh RNN*. (It is a
+# mean over 20 batches, on which always answering 1 can score 0.15.)
 #
 # Three networks of each kind train at once; bands reach from the best to the worst. Then make the
 # `length` 10 and 80, and give them 1000 `training_steps`: which kind learns next, and in how many of
@@ -262,8 +273,7 @@ live(
 
 # %%
 *_, added = lesson.measure_adding(first_seed=first_seed)
-claim("3 of 3 GRUs learn to add", added.learned("GRU"), equals=3, source="Le 2015")
-claim("each of them below an error of 0.03", added.error("GRU").max(), below=0.03)
+claim("3 of 3 GRUs learn to add: an error below 0.03", added.learned("GRU"), equals=3)
 claim("no tanh RNN is better than 0.14", added.error("tanh RNN").min(), above=0.14)
 claim("at most 1 of 3 LSTMs does so soon", added.learned("LSTM"), below=1.5)
 
@@ -300,15 +310,13 @@ print(f"after 50 steps: loss {loss:.2f} (guessing: {math.log(4):.2f}), norm {nor
 # %% [markdown]
 # **Predict.** Plain SGD, 400 steps: a tanh RNN at learning rate 0.1 (its matrix has spectral radius 1.2)
 # and an LSTM at learning rate 1 (forget bias 1). Four networks each, free and clipped at 1. Where does the
-# loss of the *free LSTMs* end? Guessing is $\ln 4=1.39$.
+# loss of the *free LSTMs* end? Guessing is $\ln 4=1.39$. (To learn is to be right in 80 % at the end.)
 #
-# Below are the norms. Does anything overflow? Which network has the longer gradients? (A free LSTM's
-# are at most about 5 long. Times a learning rate of 1, that is enough to throw it where it learns nothing.)
-# Then:
+# Below are the norms. Does anything overflow? Which network has the longer gradients? Then:
 #
-# - `max_norm` 100: the two ways are one.
-# - `lstm_rate` 0.1: nothing is thrown off, and nothing is learned in time. Clipping *buys a learning rate*.
-# - `rnn_rate` 1: clipping at 1 is not enough. What `max_norm` is?
+# - `max_norm` 100: do the two ways still differ? And at 5.0, which is a usual choice for RNNs?
+# - `lstm_rate` 0.1: what changes?
+# - `rnn_rate` 1: which `max_norm` is enough?
 
 # %%
 prediction = None
@@ -325,7 +333,8 @@ live(
 
 # %%
 *_, order = lesson.measure_order(first_seed=first_seed)
-for name in ("tanh RNN", "LSTM"):
+for name, most in (("tanh RNN", 0.07), ("LSTM", 0.01)):
+    claim(f"free {name}: few gradients longer than 5", (order.norm[name][0] > 5).mean(), below=most)
     claim(f"{name}: free, at most 1 of 4 learns", order.learned(name)[0], below=1.5)
     claim(f"{name}: clipped at 1, 3 or 4 of 4 do", order.learned(name)[1], above=2.5)
 rnn_norm, lstm_norm = (order.norm[name].max() for name in ("tanh RNN", "LSTM"))
@@ -334,20 +343,28 @@ claim("16 networks: no loss is NaN or Inf", order.nonfinite, equals=0)
 claim("the RNN's longest gradient is over twice the LSTM's", rnn_norm / lstm_norm, above=2)
 
 # %% [markdown]
+# Most gradients of a free LSTM are short, and the longest about 5. Times a learning rate of 1, that is
+# enough to throw it where it learns nothing. At rate 0.1 nothing is thrown off, and nothing is learned in
+# time. Clipping *buys a learning rate*. The tanh RNN at rate 1 needs a smaller `max_norm` than 1: try 0.1.
+#
+# 5.0 is a usual `max_norm` for RNNs (1.0 for transformers). Here it would act on a few percent of the
+# RNN's steps, and on next to none of the LSTM's, which stay as they are: free. Choose it from the log.
+#
 # ## 6 · How long should it remember?
 #
 # A gate that remembers for $T$ steps has $\sigma(b) = 1-1/T$, so $b=\ln(T-1)$: that leaves
 # $(1-1/T)^T\approx 1/e$ after $T$ steps. **Chrono** initialisation gives each unit a memory of its own, up to the
 # longest that you expect: $b=\ln(u)$ with $u$ drawn evenly between 1 and $T-1$. The input gates get $-b$:
-# who keeps long should add little.
+# a unit that keeps its memory long should add little at each step.
 #
-# The task is the plainest test of memory: answer by the *first* of 100 symbols; the others say nothing.
-# On the left is what the gradient has to say before any training.
+# The task is the plainest test of memory: the answer depends on the *first* of 100 symbols only. On the
+# left is how much of the gradient arrives before any training.
 #
 # **Predict.** A forget bias of 1 is a common recipe. How often is an LSTM with it right after 300 steps of
 # Adam? (Guessing: 0.25.)
 #
-# Then shorten the `length`. At which one does bias 1 begin to learn, and torch's bias?
+# Then shorten the `length`. At which one does bias 1 begin to learn, and torch's bias? (To learn is to be
+# right in 60 % at the end.)
 
 # %%
 prediction = None
@@ -356,7 +373,7 @@ live(
     partial(lesson.measure_memory, first_seed=first_seed, prediction=prediction),
     lesson.draw_memory,
     panels=[["before", "accuracy"]],
-    length=[10, 20, 50, 100, 200],
+    length=[10, 14, 20, 50, 100, 200],
     learning_rate=log(0.001, 0.1),
 )
 
@@ -370,17 +387,26 @@ claim("bias 1: 10**-7", memory.before["bias 1"][-1], equals=-7.2, within=1)
 left = theory.gate_memory(100, logit(1 - 1 / 100))
 claim("a gate of 1 - 1/100 leaves 1/e", left, equals=math.exp(-1), within=2e-3)
 
+*_, short = lesson.measure_memory(10, first_seed=first_seed)
+claim("first of 10 symbols, bias 1: 5 or 6 of 6 learn", short.learned("bias 1"), above=4.5)
+claim("torch's bias: 4 or more", short.learned("torch's bias"), above=3.5)
+*_, longer = lesson.measure_memory(14, first_seed=first_seed)
+claim("first of 14 symbols, bias 1: 3 or more", longer.learned("bias 1"), above=2.5)
+claim("torch's bias: 2 or fewer", longer.learned("torch's bias"), below=2.5)
+
 # %% [markdown]
 # ## Heard and measured
 #
-# **"No clipping in an RNN guarantees NaN."** False for tanh and gates: not one loss of section 5 is NaN
-# or Inf, because tanh bounds the states. True for a **ReLU** RNN with a large matrix: with spectral radius
-# 2 and 100 steps, all five networks break within a few steps.
+# **"No clipping in an RNN guarantees NaN."** False for the networks of section 5: not one loss is NaN or
+# Inf. tanh bounds the *states*, so a loss stays finite as long as the weights do. It does not bound the
+# *gradient*: with spectral radius 5 and 300 steps the gradient leaves float32, and after its step the
+# weights are NaN: all five tanh RNNs break within ten steps. A **ReLU** RNN bounds nothing: with radius 2
+# and 100 steps all five break within a few.
 #
 # **"An LSTM makes gradients overflow."** False. At its first weights an LSTM loses about 21 powers of ten over
 # 100 steps; a forget bias of 4 makes it grow, by less than a factor 30. What is true: *weights* can make it
-# explode. With recurrent weights 8 times as large it grows a thousandfold and more (a tanh RNN: $10^{17}$).
-# And it needs clipping: see section 5.
+# explode. With recurrent weights 8 times as large, the median network's grows a thousandfold and more (a
+# tanh RNN's: $10^{17}$). And it needs clipping: see section 5.
 #
 # **"An LSTM does not vanish."** False with torch's biases (the same 21 powers of ten); true
 # with chrono's.
@@ -391,14 +417,15 @@ claim("a gate of 1 - 1/100 leaves 1/e", left, equals=math.exp(-1), within=2e-3)
 # **"Recurrent weights should be orthogonal."** Half true. It is exact in a linear network, and over 50 steps
 # a tanh RNN keeps $10^{9}$ times more. But tanh still takes its share of every step.
 #
-# **"Forget bias 1 cures an LSTM."** True when the memory is short: at $T=10$ all six learn. Its gate leaves
-# $0.73^T$, so at $T=100$ it cures none.
+# **"Forget bias 1 cures an LSTM."** True when the memory is short, but not too short. At $T=10$ torch's own
+# bias does about as well. At $T=14$ it learns in hardly any network, and bias 1 in most of them. But its
+# gate leaves $0.73^T$, so at $T=100$ bias 1 cures none (section 6).
 
 # %%
-*_, short = lesson.measure_memory(10, first_seed=first_seed)
-claim("first of 10 symbols, bias 1: 5 or 6 of 6 learn", short.learned("bias 1"), above=4.5)
 breaks = partial(lesson.first_nonfinite_step, first_seed=first_seed)
 claim("tanh RNN, radius 2, free: 0 of 5 break", np.isfinite(breaks("tanh", 2.0)).sum(), equals=0)
+broken = np.isfinite(breaks("tanh", 5.0, length=300)).sum()
+claim("tanh RNN, radius 5, 300 steps: 5 of 5 break", broken, equals=5)
 claim("ReLU RNN, radius 2: 5 of 5 within 5 steps", breaks("relu", 2.0).max(), below=5.5)
 first = lesson.measure_reach(100, first_seed=first_seed).median["LSTM"][-1]
 claim("LSTM, 100 steps: about 21 powers of ten are lost", first, equals=-20.8, within=1.5)
@@ -468,14 +495,16 @@ for bias in (0.0, forget_bias(100, 0.5)) if all(verdicts) else ():
 # 1. Backwards, a recurrent network is one matrix many times: $\rho^t$ in the long run, singular values
 #    before that. $\rho<1$ does not forbid an explosion on the way.
 # 2. A tanh RNN changes the squared gradient by $\chi=g^2\,\mathbb E[\tanh'^2]$ a step; a noisier input lowers it.
-# 3. A gate alone keeps $\sigma(b)^T$. Torch's bias of about 0 forgets half a step; real weights keep more, not
-#    enough.
+# 3. A gate alone keeps $\sigma(b)^T$. Torch's bias of about 0 forgets half at each step; real weights keep
+#    more, not enough.
 # 4. Set the forget bias by the time to be remembered: $\ln(T-1)$, or chrono.
 # 5. An LSTM rarely overflows, and needs clipping all the same: clipping buys a learning rate.
 #
 # ## References
 #
 # - S. Hochreiter, J. Schmidhuber, *Long short-term memory*, Neural Computation 9, 1997.
+# - K. Cho et al., *Learning phrase representations using RNN encoder-decoder for statistical machine
+#   translation*, EMNLP 2014 (the GRU).
 # - F. Gers, J. Schmidhuber, F. Cummins, *Learning to forget: continual prediction with LSTM*, Neural
 #   Computation 12, 2000.
 # - R. Pascanu, T. Mikolov, Y. Bengio, *On the difficulty of training recurrent neural networks*, ICML

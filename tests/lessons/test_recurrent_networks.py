@@ -355,6 +355,19 @@ def test_a_relu_network_with_a_large_radius_breaks_and_a_tanh_one_does_not():
     assert (lesson.first_nonfinite_step("relu", 3.0, seeds=2) <= 5).all()
 
 
+def test_a_tanh_network_breaks_when_its_gradient_leaves_float32_while_its_loss_is_finite():
+    layer = seeded(0, lambda: nn.RNN(2, 32, batch_first=True))
+    output = seeded(0, lambda: nn.Linear(32, 1))
+    with torch.no_grad():
+        layer.weight_hh_l0 *= 5 / torch.linalg.eigvals(layer.weight_hh_l0).abs().max()
+    inputs, targets = adding_problem(8, 300, 0)
+    loss = mse_loss(output(layer(inputs)[0][:, -1])[:, 0], targets)
+    loss.backward()
+    assert loss.isfinite()
+    assert not layer.weight_hh_l0.grad.isfinite().all()
+    assert lesson.first_nonfinite_step("tanh", 5.0, seeds=1, length=300) == 2
+
+
 def test_larger_weights_are_larger_by_the_factor():
     one, eight = (lesson.measure_grown("GRU", factor, seeds=2) for factor in (1.0, 8.0))
     assert (eight - one > 20).all()
@@ -417,6 +430,7 @@ def test_trainings_show_a_prediction_only_where_it_was_asked_for():
         (lambda _steps, share: logit(share), False, "after *one* step"),
         (lambda steps, share: logit(share) / steps, False, "take the root before"),
         (lambda steps, _share: math.log(steps - 1), False, "keeps about 1/e"),
+        (lambda steps, share: math.log(steps / -math.log(share)), False, "limit of many steps"),
         (lambda steps, share: expit(share ** (1 / steps)), False, "need its inverse"),
         (lambda steps, _share: steps, False, "should be"),
     ],

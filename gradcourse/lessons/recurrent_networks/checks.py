@@ -28,7 +28,7 @@ def check_forget_bias(function: Callable[[int, float], float]) -> Verdict:
     return check_function(
         function,
         lambda steps, share: float(scipy.special.logit(root(steps, share))),
-        [(50, 0.5), (100, 0.1), (20, 0.9)],
+        [(50, 0.5), (100, 0.1), (20, 0.9), (2, 0.5)],
         mistakes=[
             (root, "that is what the gate must keep at each step; which bias opens it so far?"),
             (
@@ -46,6 +46,10 @@ def check_forget_bias(function: Callable[[int, float], float]) -> Verdict:
             (
                 lambda steps, _share: math.log(steps - 1),
                 "ln(T - 1) keeps about 1/e after T steps, whatever share you ask for.",
+            ),
+            (
+                lambda steps, share: math.log(steps / -math.log(share)),
+                "nearly: that is the limit of many steps; take the root itself.",
             ),
             (
                 lambda steps, share: float(scipy.special.expit(root(steps, share))),

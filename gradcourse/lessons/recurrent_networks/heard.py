@@ -1,4 +1,4 @@
-"""Sentences on trial: what a ReLU makes of a large radius, and what breaks an LSTM."""
+"""Sentences on trial: what breaks a network with a large radius, and what an LSTM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ LENGTH, HIDDEN, BATCH = 100, 32, 8
 
 @one_thread()
 def first_nonfinite_step(
-    nonlinearity: str, radius: float, steps: int = 10, seeds: int = 5, first_seed: int = 0
+    nonlinearity: str,
+    radius: float,
+    steps: int = 10,
+    seeds: int = 5,
+    first_seed: int = 0,
+    *,
+    length: int = LENGTH,
 ) -> Array:
     """Train recurrent networks on the adding problem with SGD, never clipped, until a loss breaks.
 
@@ -35,16 +41,18 @@ def first_nonfinite_step(
     radius
         Spectral radius of the recurrent matrix.
     steps
-        Steps at learning rate 0.1, on sequences of 100.
+        Steps at learning rate 0.1.
     seeds, first_seed
         How many networks, and the first of their seeds.
+    length
+        Of the sequences, 2 or more.
 
     Returns
     -------
     array of shape (seeds,)
         The first step whose loss is NaN or Inf, counted from 1, or inf.
     """
-    inputs, targets = adding_problem(steps * BATCH, LENGTH, first_seed)
+    inputs, targets = adding_problem(steps * BATCH, length, first_seed)
     broken = np.full(seeds, np.inf)
     for seed in range(seeds):
         layer = seeded(
