@@ -266,9 +266,8 @@ for name, (norm, length) in runs.items():
 
 free, warm, pre = runs.values()
 claim("no warmup: block 1 falls to a third or less in ten steps", free.lowest, below=0.35)
-for name, run, most in (("warmup", warm, 0.5), ("pre-norm", pre, 1)):
-    sentence = f"less than {most:g} of what it keeps with {name}"
-    claim(sentence, free.lowest / run.lowest, below=most)
+for name, run, most in (("half of what warmup", warm, 0.5), ("what pre-norm", pre, 1)):
+    claim(f"that is less than {name} keeps", free.lowest / run.lowest, below=most)
 ratio = (free.update / free.noise)[:5].mean()
 claim("no warmup: updates are those of coin flips", ratio, equals=1, within=0.15)
 alike = [(1 - run.cosine[:10].max()) / (1 - run.cosine[0]) for run in (free, warm)]
