@@ -164,6 +164,17 @@ def test_signs_are_powers_of_ten_off_what_is_healthy():
     assert lesson.signs_of(broken)["number"] == lesson.signs_of(broken)["dead"] == 6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "seed"), [(6, 0), (8, 0), (8, 3)])
+def test_the_sign_of_a_cause_is_the_one_that_its_cure_moves(number, seed):
+    case = lesson.CASES[number - 1]
+    sick, cured = (
+        lesson.signs_of(lesson.chart_of(number, seed, each))[lesson.CAUSES[case.cause]]
+        for each in ("", case.cure)
+    )
+    assert sick - cured > 1
+
+
 def test_a_consultation_says_whether_the_cause_is_right_and_the_cure_has_worked():
     case = lesson.CASES[8]
     well = last(lesson.measure_case("case 9", case.cause, case.cure, 3))
@@ -310,6 +321,15 @@ def test_float16_needs_a_loss_scale_and_bfloat16_does_not():
     assert learned["float16 + loss scale"] == learned["bfloat16, nothing"] == 4
 
 
+def test_an_ordinary_loss_needs_no_loss_scale():
+    row = lesson.mixed_precision(weight=1.0)
+    _, scores = last(row.run(range(3, 5), 1.0))
+    names = [trial.name for trial in row.trials]
+    float16, float32 = (scores[names.index(f"{name}, nothing")] for name in ("float16", "float32"))
+    assert float16 == pytest.approx(float32, abs=0.05)
+    assert float16.min() > 0.7
+
+
 def test_a_row_of_the_table_comes_in_parts_and_keeps_its_prediction():
     parts = list(lesson.measure_decision("mixed precision", prediction=3))
     assert parts[-1].progress == 1
@@ -330,6 +350,12 @@ def test_a_row_of_the_table_comes_in_parts_and_keeps_its_prediction():
         (lambda _norms, _cap: ..., False, "returns nothing"),
         (lambda n, c: float(np.median([c / x for x in n])), False, "left as it is"),
         (lambda n, c: float(np.mean([min(1, c / x) for x in n])), False, "take the median"),
+        (lambda n, c: sorted(min(1, c / x) for x in n)[len(n) // 2], False, "should be 0.625"),
+        (
+            lambda n, c: sorted(min(1, c / x) for x in n)[(len(n) - 1) // 2],
+            False,
+            "should be 0.625",
+        ),
         (lambda n, c: float(np.mean([x > c for x in n])), False, "how *often*"),
         (lambda n, c: float(np.median([max(1, x / c) for x in n])), False, "upside down"),
         (lambda _norms, cap: cap, False, "should be"),
@@ -341,8 +367,8 @@ def test_the_first_exercise(function, right, said):
     assert said in repr(verdict)
 
 
-def step_of(squeeze=True, zero=True, late=True, backward=True, move=True, returns=True):
-    """Return a training step with the faults that are asked for."""
+def step_of(squeeze=True, zero=True, late=True, backward=True, move=True, returns=True, **more):
+    """Return a training step with faults; ``last`` clips after the step, ``end`` clears there."""
 
     def step(model, optimizer, inputs, targets):
         if zero:
@@ -353,10 +379,14 @@ def step_of(squeeze=True, zero=True, late=True, backward=True, move=True, return
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         if backward:
             loss.backward()
-        if late:
+        if late and "last" not in more:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         if move:
             optimizer.step()
+        if "last" in more:
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if "end" in more:
+            optimizer.zero_grad()
         return loss.item() if returns else None
 
     return step
@@ -366,6 +396,9 @@ def step_of(squeeze=True, zero=True, late=True, backward=True, move=True, return
     ("function", "right", "said"),
     [
         (step_of(), True, "cured"),
+        (step_of(zero=False, end=True), True, "cured"),
+        (step_of(last=True), False, "before step(), which uses it"),
+        (step_of(zero=False, last=True, end=True), False, "before step(), which uses it"),
         (step_of(squeeze=False, zero=False, late=False), False, "table of all pairs"),
         (step_of(zero=False, late=False), False, "clip it after backward()"),
         (step_of(late=False), False, "clip it after backward()"),

@@ -33,7 +33,7 @@ from gradcourse.lessons.the_clinic.scoring import (
     measure_scores,
     reflexes,
 )
-from gradcourse.lessons.the_clinic.situations import SITUATIONS, Situation
+from gradcourse.lessons.the_clinic.situations import SITUATIONS, Situation, mixed_precision
 from gradcourse.lessons.the_clinic.training import Chart, Setup, train
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "measure_case",
     "measure_decision",
     "measure_scores",
+    "mixed_precision",
     "outcome",
     "patient",
     "prepare",

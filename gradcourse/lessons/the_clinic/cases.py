@@ -132,11 +132,11 @@ CAUSES = {
     "a max_norm that is too small": "clipping",
     "ReLUs that died in a long step": "dead",
     "a learning rate beyond 2 / curvature": "steps",
-    "BatchNorm in a deep network without skips": "layers",
+    "BatchNorm in a deep network without skips": "steps",
     "the logarithm of a negative number": "number",
     "a recurrent matrix that is too large": "start",
     "a state detached in the middle of a sequence": "code",
-    "a full learning rate from the first step": "code",
+    "a full learning rate from the first step": "layers",
     "norms behind the branches (post-LN)": "code",
 }
 (INIT, TARGETS, UNSCALED, SMALL, DEAD, RATE, BATCHNORM, LOG, RADIUS, CUT, COLD, POST) = CAUSES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ def check_share_left(function: Callable[[Sequence[float], float], float]) -> Ver
         share_left,
         [
             ([0.5, 2.0, 4.0], 1.0),
+            # Between two steps in the middle lies neither of them.
+            ([1.0, 4.0], 1.0),
             ([65536.0, 131072.0, 98304.0, 32768.0, 65536.0], 1.0),
             ([3.0, 1.0, 8.0, 2.0, 1e9], 1e-3),
             ([0.1, 0.2, 0.3], 1.0),
@@ -82,6 +84,20 @@ def patient(seed: int = 0) -> tuple[nn.Module, Tensor, Tensor]:
     return model, inputs, targets
 
 
+class _Seen(torch.optim.SGD):
+    """An optimizer that moves nothing and notes the norm of the gradient at each step."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model.parameters(), lr=0.0)
+        self.norms: list[float] = []
+
+    def step(self, closure: Any = None) -> Any:
+        """Note the norm of all gradients together, 0 if there are none."""
+        parameters = [one for group in self.param_groups for one in group["params"]]
+        self.norms.append(_norm(parameters))
+        return super().step(closure)
+
+
 def check_step(function: StepFunction) -> Verdict:
     """Check the second exercise: try a training step out, and train the patient with it."""
     name = getattr(function, "__name__", "the function")
@@ -96,8 +112,8 @@ def _examined(function: StepFunction, name: str) -> Verdict:
     model, inputs, targets = patient()
     with torch.no_grad():
         right = float((model(inputs)[:, 0] - targets).square().mean())
-    still = torch.optim.SGD(model.parameters(), lr=0.0)
-    said = function(model, still, inputs, targets)
+    seen = _Seen(model)
+    said = function(model, seen, inputs, targets)
     if said is None or said is ...:
         return Verdict(False, f"{name} returns nothing. Return the loss as a number.")
     if not math.isclose(float(said), right, rel_tol=1e-4):
@@ -107,27 +123,29 @@ def _examined(function: StepFunction, name: str) -> Verdict:
             f"the loss should be {right:.3f}, got {float(said):.3f}: outputs {model_out} minus "
             f"targets {wanted} is a table of all pairs, and its best answer is the mean.",
         )
-    if all(parameter.grad is None for parameter in model.parameters()):
+    if not seen.norms:
+        return Verdict(False, "the weights stay as they are: call optimizer.step().")
+    if not seen.norms[-1]:
         return Verdict(False, "at the step there is no gradient: zero_grad(), backward(), step().")
+    # What counts is the gradient that the optimizer meets: a step may clear it before or after.
     # Ten times the targets make a gradient that clipping has to shorten.
     model, inputs, targets = patient()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    function(model, optimizer, inputs, 10 * targets)
-    first = _norm(model)
-    function(model, optimizer, inputs, 10 * targets)
-    second = _norm(model)
-    function(model, optimizer, inputs, 1e-3 * targets)
+    seen, norms = _Seen(model), []
+    for scale in (10, 10, 1e-3):
+        function(model, seen, inputs, scale * targets)
+        norms.append(seen.norms[-1])
+    first, second, third = norms
     if first > 1.01:
         return Verdict(
             False,
-            f"after the step the gradient has norm {first:.2g}: clip it after backward() has made "
-            "it; before, there was nothing to clip.",
+            f"at the step the gradient has norm {first:.2g}: clip it after backward(), which makes "
+            "it, and before step(), which uses it.",
         )
     alone, _, _ = patient()
     (alone(inputs)[:, 0] - 1e-3 * targets).square().mean().backward()
-    expected = min(1.0, _norm(alone))
+    expected = min(1.0, _norm(alone.parameters()))
     if not math.isclose(second, first, rel_tol=1e-3) or not math.isclose(
-        _norm(model), expected, rel_tol=1e-2
+        third, expected, rel_tol=1e-2
     ):
         return Verdict(
             False,
@@ -152,6 +170,6 @@ def _trained(function: StepFunction, name: str) -> Verdict:
     return Verdict(True, f"after {STEPS} steps the score is {score:.2f}: cured")
 
 
-def _norm(model: nn.Module) -> float:
-    gradients = [one.grad for one in model.parameters() if one.grad is not None]
-    return float(torch.stack([gradient.norm() for gradient in gradients]).norm())
+def _norm(parameters: Iterable[Tensor]) -> float:
+    gradients = [one.grad for one in parameters if one.grad is not None]
+    return math.hypot(*(float(gradient.norm()) for gradient in gradients))

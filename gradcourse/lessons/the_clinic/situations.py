@@ -25,7 +25,7 @@ from gradcourse.lessons.the_clinic.networks import (
 from gradcourse.lessons.the_clinic.trials import Classes, Trial, run
 from gradcourse.tasks import split_digits, temporal_order
 
-__all__ = ["DEFAULT", "NOTHING", "SITUATIONS", "Situation"]
+__all__ = ["DEFAULT", "NOTHING", "SITUATIONS", "Situation", "mixed_precision"]
 
 Array = NDArray[Any]
 
@@ -182,6 +182,14 @@ MIXED = (
     Trial("float16, the default line", half_normed, **LINE),
 )
 
+
+def mixed_precision(weight: float) -> Situation:
+    """Return the last row of the table, with a loss that is multiplied by ``weight``."""
+    optimizer = partial(_adam, base=0.003, eps=1e-15)
+    task = partial(_digits, optimizer=optimizer, batch=32, steps=100, weight=weight)
+    return Situation(MIXED, _on(task, MIXED), 0.1, 0.8)
+
+
 SITUATIONS: dict[str, Situation] = {
     "deep ReLU network": Situation(
         DEEP,
@@ -195,19 +203,5 @@ SITUATIONS: dict[str, Situation] = {
     "RNN": Situation(RECURRENT, _on(_order, RECURRENT), 0.25, 0.8),
     "transformer": Situation(TRANSFORMER, _on(_reversal, TRANSFORMER), 1 / 6, 0.7),
     "GAN": Situation(GAN, partial(run_adversaries, GAN), 0.0, 0.7),
-    "mixed precision": Situation(
-        MIXED,
-        _on(
-            partial(
-                _digits,
-                optimizer=partial(_adam, base=0.003, eps=1e-15),
-                batch=32,
-                steps=100,
-                weight=1e-6,
-            ),
-            MIXED,
-        ),
-        0.1,
-        0.8,
-    ),
+    "mixed precision": mixed_precision(1e-6),
 }
