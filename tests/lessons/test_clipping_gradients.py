@@ -13,6 +13,7 @@ from torch import nn
 from gradcourse import theory
 from gradcourse.lessons import clipping_gradients as lesson
 from gradcourse.lessons.clipping_gradients import order as order_module
+from gradcourse.lessons.clipping_gradients import rnn as rnn_module
 from gradcourse.lessons.clipping_gradients import starts as starts_module
 from gradcourse.lessons.clipping_gradients import turned as turned_module
 
@@ -298,9 +299,45 @@ def test_the_norm_log_counts_and_fits():
             lesson.measure_norm_log(bad)
 
 
+def test_a_free_run_that_has_not_started_learns_once_it_is_clipped(monkeypatch):
+    monkeypatch.setattr(rnn_module, "EPOCHS", 10)
+    done = []
+
+    def clips_late(*setting):
+        done.append(setting)
+        return solution(*setting[:-1], math.inf if len(done) <= 200 else 1.0)
+
+    losses = lesson.train_rnn(clips_late, 1.0, seed=0).losses
+    assert losses[180:200].mean() > 1.2
+    assert losses[-20:].mean() < 0.8
+
+
+@pytest.mark.parametrize("max_norm", [math.inf, 10.0])
+def test_adam_after_a_spike_agrees_with_its_formula(max_norm):
+    place, mean, square = 1.0, 0.0, 0.0
+    for step in range(1, 301):
+        gradient = place * (1e4 if step == 21 else 1.0)
+        gradient = max(-max_norm, min(max_norm, gradient))
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        size = math.sqrt(square / (1 - 0.999**step)) + 1e-8
+        place -= 0.05 * mean / (1 - 0.9**step) / size
+    assert lesson.distance_after_spike(max_norm) == pytest.approx(abs(place), rel=1e-4, abs=1e-9)
+
+
+def test_the_angle_after_a_spike_is_that_of_the_vectors():
+    good = np.random.default_rng(3).standard_normal(10_000)
+    bad = np.array([1000.0, *good[1:]])
+    by_norm, by_value = lesson.angle_after_spike("norm", 3), lesson.angle_after_spike("value", 3)
+    assert math.cos(math.radians(by_norm)) == pytest.approx(_cosine(good, bad))
+    kept = _cosine(good, np.clip(bad, -3, 3))
+    assert math.cos(math.radians(by_value)) == pytest.approx(kept)
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
+        (lambda: lesson.angle_after_spike("x"), "how must be one of norm, value, got 'x'"),
         (lambda: lesson.measure_remedies(length=0), "length must be .* above 0, got 0"),
         (lambda: lesson.measure_remedies(max_norm=-1), "max_norm must be .* above 0, got -1"),
         (lambda: lesson.measure_turned(0), "elements must be 1 or more, got 0"),
@@ -383,6 +420,35 @@ def forgets_the_step(model, optimizer, inputs, targets, max_norm):
     return nn.utils.clip_grad_norm_(model.parameters(), max_norm)
 
 
+def clears_after_backward(model, optimizer, inputs, targets, max_norm):
+    nn.functional.cross_entropy(model(inputs), targets).backward()
+    optimizer.zero_grad()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+    optimizer.step()
+    return norm
+
+
+def always_rescales(model, optimizer, inputs, targets, max_norm):
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(inputs), targets).backward()
+    norm = nn.utils.get_total_norm([one.grad for one in model.parameters()])
+    for one in model.parameters():
+        one.grad *= max_norm / norm
+    optimizer.step()
+    return norm
+
+
+def clips_by_hand(model, optimizer, inputs, targets, max_norm):
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(inputs), targets).backward()
+    norm = math.sqrt(sum(float(one.grad.square().sum()) for one in model.parameters()))
+    if norm > max_norm:
+        for one in model.parameters():
+            one.grad *= max_norm / norm
+    optimizer.step()
+    return norm
+
+
 def returns_the_norm_after(model, optimizer, inputs, targets, max_norm):
     solution(model, optimizer, inputs, targets, max_norm)
     return nn.utils.get_total_norm([one.grad for one in model.parameters()])
@@ -407,7 +473,10 @@ def returns_nothing(model, optimizer, inputs, targets, max_norm):
         (forgets_zero_grad, False, "zero_grad() first"),
         (clips_each_tensor, False, "pass all parameters at once"),
         (clips_values, False, "keeps the direction"),
-        (forgets_the_step, False, "call optimizer.step()"),
+        (forgets_the_step, False, "is optimizer.step() missing"),
+        (clears_after_backward, False, "or zero_grad() after backward()?"),
+        (always_rescales, False, "shorter than max_norm was changed"),
+        (clips_by_hand, True, "right"),
         (returns_the_norm_after, False, "*before* clipping"),
         (returns_the_loss, False, "the norm should be"),
         (returns_nothing, False, "returns nothing"),
@@ -434,6 +503,7 @@ NORMS = np.random.default_rng(1).lognormal(1, 1, (6, 500))
         (0.9 * NORMS.max(), False, "a tenth of the *steps*"),
         (NORMS.mean(), False, "that is the mean"),
         (np.median(NORMS), False, "every second step"),
+        (np.quantile(NORMS[0], 0.9), False, "that is one run"),
         (1.0, False, "too low"),
     ],
 )

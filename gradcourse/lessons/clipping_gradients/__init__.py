@@ -15,6 +15,7 @@ from gradcourse.lessons.clipping_gradients.remedies import (
     measure_remedies,
 )
 from gradcourse.lessons.clipping_gradients.rnn import SmallRNN, TrainingRun, train_rnn
+from gradcourse.lessons.clipping_gradients.spikes import angle_after_spike, distance_after_spike
 from gradcourse.lessons.clipping_gradients.starts import Starts, draw_starts, measure_starts
 from gradcourse.lessons.clipping_gradients.turned import Turned, draw_turned, measure_turned
 from gradcourse.lessons.clipping_gradients.unit import unit_gradient, walk
@@ -28,8 +29,10 @@ __all__ = [
     "Starts",
     "TrainingRun",
     "Turned",
+    "angle_after_spike",
     "check_cap",
     "check_train_step",
+    "distance_after_spike",
     "draw_cliff",
     "draw_norm_log",
     "draw_order",
