@@ -10,12 +10,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from gradcourse import theory
+from gradcourse.initialization import initialize
 from gradcourse.lessons import first_weights as lesson
 from gradcourse.lessons.first_weights import miniature, trained
 from gradcourse.live import live
 from gradcourse.models import MLP
 from gradcourse.signals import mlp_signal
 from gradcourse.signals.weights import base_weights
+from gradcourse.tasks import digits
 
 
 @pytest.mark.parametrize("scheme", ["default", "Xavier", "He", "orthogonal"])
@@ -106,6 +108,11 @@ def test_bad_settings_get_one_sentence(measure, settings, sentence):
     ("measure", "settings", "sentence"),
     [
         (lesson.measure_trained, {"bias_scale": 11}, "bias_scale must be between .*, got 11"),
+        (
+            lambda **at: iter([lesson.train_plain("He", 3, **at)]),
+            {"optimizer": "x"},
+            "one of SGD, Adam",
+        ),
         (lesson.measure_miniature, {"depth": 0}, "depth must be 1 or more, got 0"),
         (lesson.measure_miniature, {"optimizer": "x"}, "optimizer must be one of SGD, Adam"),
     ],
@@ -246,6 +253,55 @@ def test_a_race_reports_every_scheme_and_what_theory_expects(monkeypatch):
     assert last.gradient["He"] == pytest.approx(0)
     assert last.gradient["Xavier"] == pytest.approx(3 * math.log10(0.5) / 2)
     assert last.gradient["default"] == pytest.approx(3 * math.log10(1 / 6) / 2)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options", "kind", "given"),
+    [
+        ("SGD", {}, torch.optim.SGD, {"lr": 0.002, "momentum": 0.9}),
+        ("SGD", {"lr": 0.05}, torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
+        ("Adam", {"eps": 1e-16}, torch.optim.Adam, {"lr": 0.001, "eps": 1e-16}),
+    ],
+)
+def test_plain_training_does_what_a_loop_over_torch_networks_does(optimizer, options, kind, given):
+    found, moved = lesson.train_plain(
+        "Xavier", 3, optimizer, 4, steps=5, activation="sigmoid", **options
+    )
+    images, labels = digits()
+    order = torch.randint(len(images), (5, 64), generator=torch.Generator().manual_seed(4))
+    shares, ways = [], []
+    for seed in (4, 5):
+        net = MLP(64, 128, 3, 10, "sigmoid")
+        initialize(net, "xavier_normal", generator=torch.Generator().manual_seed(seed))
+        layers = [layer for layer in net if isinstance(layer, nn.Linear)]
+        before = [layer.weight.detach().clone() for layer in layers]
+        trainer = kind(net.parameters(), **given)
+        for rows in order:
+            trainer.zero_grad()
+            cross_entropy(net(images[rows]), labels[rows]).backward()
+            trainer.step()
+        right = net(images[::6]).argmax(-1) == labels[::6]
+        shares.append(right.float().mean().item())
+        ways.append([(a.weight - b).norm().item() for a, b in zip(layers, before, strict=True)])
+    assert found == pytest.approx(np.mean(shares), abs=0.01)
+    assert moved == pytest.approx(np.mean(ways, axis=0), rel=0.01)
+
+
+@pytest.mark.parametrize(("activation", "depth"), [("relu", 20), ("tanh", 30)])
+def test_the_wedge_is_where_theory_keeps_the_norm_within_twenty(activation, depth):
+    low, high = lesson.wedge(activation, depth, bias_scale=0.2)
+
+    def change(scale):
+        profile = theory.mean_field_profile(activation, depth, scale**2, 0.04)
+        return abs(profile.log10_gradient[0])
+
+    limit = 3 / math.log(10)
+    assert change(low) <= limit < change(low - 0.005)
+    assert change(high) <= limit < change(high + 0.005)
+
+
+def test_no_scale_keeps_a_deep_sigmoid_gradient():
+    assert all(map(math.isnan, lesson.wedge("sigmoid", 60)))
 
 
 def test_the_networks_of_a_race_have_the_weights_of_their_scheme():

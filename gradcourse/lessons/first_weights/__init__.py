@@ -15,8 +15,9 @@ from gradcourse.lessons.first_weights.miniature import (
     first_loss,
     measure_miniature,
     ready_networks,
+    train_plain,
 )
-from gradcourse.lessons.first_weights.phase import Phase, draw_phase, measure_phase
+from gradcourse.lessons.first_weights.phase import Phase, draw_phase, measure_phase, wedge
 from gradcourse.lessons.first_weights.schemes import (
     Schemes,
     draw_schemes,
@@ -62,5 +63,7 @@ __all__ = [
     "measure_trained",
     "ready_networks",
     "train_on",
+    "train_plain",
+    "wedge",
     "zigzag_factors",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ __all__ = [
     "first_loss",
     "measure_miniature",
     "ready_networks",
+    "train_plain",
 ]
 
 Array = NDArray[np.float64]
@@ -81,14 +83,19 @@ class Miniature:
 
 
 def ready_networks(
-    scheme: str, depth: int, seeds: int = SEEDS, first_seed: int = 0, width: int = WIDTH
+    scheme: str,
+    depth: int,
+    seeds: int = SEEDS,
+    first_seed: int = 0,
+    width: int = WIDTH,
+    activation: str = "relu",
 ) -> list[MLP]:
-    """Return ReLU networks for digits with the first weights of a scheme, a name in ``SCHEMES``."""
+    """Return networks for digits with the first weights of a scheme, a name in ``SCHEMES``."""
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
     networks = []
     for seed in range(first_seed, first_seed + seeds):
-        network = MLP(64, width, depth, 10, "relu")
+        network = MLP(64, width, depth, 10, activation)
         initialize(network, SCHEMES[scheme], generator=torch.Generator().manual_seed(seed))
         networks.append(network)
     return networks
@@ -141,18 +148,11 @@ def measure_miniature(
         So far.
     """
     depth, steps = at_least(1, "depth", depth), at_least(1, "steps", steps)
-    if optimizer not in ("SGD", "Adam"):
-        raise ValueError(f"optimizer must be one of SGD, Adam, got {optimizer!r}")
     nets = [net for name in SCHEMES for net in ready_networks(name, depth, SEEDS, first_seed)]
     stack = StackedMLP(nets, "relu")
-    chosen: torch.optim.Optimizer = (
-        torch.optim.SGD(stack.parameters(), lr=0.002, momentum=0.9)
-        if optimizer == "SGD"
-        else torch.optim.Adam(stack.parameters(), lr=0.001)
-    )
+    chosen = _optimizer(optimizer, stack)
     images, labels = digits()
-    generator = torch.Generator().manual_seed(first_seed)
-    order = torch.randint(len(images), (steps, BATCH), generator=generator)
+    order = _order(len(images), steps, first_seed)
     gradient = {name: _lost_in_theory(name, depth) for name in SCHEMES}
     seen, found = [0], [accuracy_on(stack, images[::6], labels[::6])]
     for start in range(0, steps, AT_ONCE):
@@ -164,6 +164,62 @@ def measure_miniature(
         accuracy = {name: split[:, place] for place, name in enumerate(SCHEMES)}
         times = np.array(seen, dtype=np.float64)
         yield Miniature(depth, optimizer, times, seen[-1] / steps, accuracy, gradient)
+
+
+def _optimizer(name: str, stack: StackedMLP, **options: Any) -> torch.optim.Optimizer:
+    if name == "SGD":
+        return torch.optim.SGD(stack.parameters(), **{"lr": 0.002, "momentum": 0.9, **options})
+    if name == "Adam":
+        return torch.optim.Adam(stack.parameters(), **{"lr": 0.001, **options})
+    raise ValueError(f"optimizer must be one of SGD, Adam, got {name!r}")
+
+
+def _order(images: int, steps: int, first_seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(first_seed)
+    return torch.randint(images, (steps, BATCH), generator=generator)
+
+
+def train_plain(
+    scheme: str,
+    depth: int,
+    optimizer: str = "SGD",
+    first_seed: int = 0,
+    *,
+    steps: int = 240,
+    activation: str = "relu",
+    **options: Any,
+) -> tuple[float, Array]:
+    """Train two networks of one scheme on digits, at any setting of the optimizer.
+
+    Parameters
+    ----------
+    scheme
+        A name in ``SCHEMES``.
+    depth, optimizer, steps, first_seed
+        As for :func:`measure_miniature`.
+    activation
+        A name that ``gradcourse.models`` knows.
+    **options
+        Of the optimizer, in place of those of :func:`measure_miniature`.
+
+    Returns
+    -------
+    accuracy : float
+        The mean share of right answers at the end.
+    moved : array of shape (depth + 1,)
+        How far the weights of each layer have moved, the norm of the difference; mean of both.
+    """
+    depth, steps = at_least(1, "depth", depth), at_least(1, "steps", steps)
+    nets = ready_networks(scheme, depth, SEEDS, first_seed, activation=activation)
+    stack = StackedMLP(nets, activation)
+    chosen = _optimizer(optimizer, stack, **options)
+    images, labels = digits()
+    first = [weight.detach().clone() for weight in stack.weights]
+    order = _order(len(images), steps, first_seed)
+    train_on(stack, chosen, [(images[rows], labels[rows]) for rows in order])
+    pairs = zip(stack.weights, first, strict=True)
+    moved = [float((now.detach() - was).flatten(1).norm(dim=1).mean()) for now, was in pairs]
+    return float(accuracy_on(stack, images[::6], labels[::6]).mean()), np.array(moved)
 
 
 def _lost_in_theory(scheme: str, depth: int) -> float:

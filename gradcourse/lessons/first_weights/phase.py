@@ -17,7 +17,7 @@ from gradcourse.lessons.first_weights.batch import digit_batch
 from gradcourse.live import MEASURED, Panel
 from gradcourse.signals import PhaseDiagram, phase_diagram
 
-__all__ = ["SIX_DEPTH_SCALES", "Phase", "draw_phase", "measure_phase"]
+__all__ = ["SIX_DEPTH_SCALES", "Phase", "draw_phase", "measure_phase", "wedge"]
 
 Array = NDArray[np.float64]
 
@@ -114,6 +114,18 @@ def measure_phase(
     )
 
 
+def wedge(activation: str, depth: int = DEPTH, bias_scale: float = 0.0) -> tuple[float, float]:
+    """Return the weight scales between which theory keeps the norm within a factor e**3, about 20.
+
+    Looked for from 0.5 to 3 in steps of 0.005, for networks of exactly ``depth`` layers; NaN twice
+    if there are none.
+    """
+    grid = np.linspace(SCALES[0], SCALES[-1], 501)
+    change = theory.gradient_map(activation, depth, grid**2, bias_scale**2)[:, -1]
+    kept = grid[np.abs(change) <= SIX_DEPTH_SCALES]
+    return (float(kept[0]), float(kept[-1])) if kept.size else (math.nan, math.nan)
+
+
 def _with_arms(predicted: Array) -> Array:
     """Return the edge of theory, carried on above the picture at the rate of the last layer."""
     edge = theory.crossing_depths(predicted, SIX_DEPTH_SCALES)
@@ -155,7 +167,7 @@ def draw_phase(result: Phase, axes: Panel) -> None:
         label="measured: factor 20",
     )
     line: dict[str, Any] = {"color": "black", **OUTLINE}
-    label = "theory: 6 depth scales"
+    label = "theory: factor 20"
     axes.line("theory", SCALES, result.predicted_edge, label=label, lw=3.5, **line)
     axes.vline("edge", result.critical, label="theory: edge", ls="--", **line)
     if result.prediction is not None:
