@@ -58,11 +58,11 @@ def clip_grad_agc_(parameters: Parameters, clip_factor: float = 0.01, eps: float
     Examples
     --------
     >>> weight = torch.tensor([[3.0, 4.0], [0.6, 0.8]], requires_grad=True)
-    >>> weight.grad = torch.tensor([[0.03, 0.04], [0.03, 0.04]])
+    >>> weight.grad = torch.tensor([[0.03, 0.03], [0.03, 0.04]])
     >>> clip_grad_agc_(weight, clip_factor=0.01)
     tensor(0.5000)
     >>> weight.grad
-    tensor([[0.0300, 0.0400],
+    tensor([[0.0300, 0.0300],
             [0.0060, 0.0080]])
     """
     more_than_zero("clip_factor", clip_factor)
