@@ -36,6 +36,7 @@ BLOCK = re.compile(r"(?:\$\$.*?\$\$|```.*?```|.+?)+?(?=\n\s*\n|\Z)", re.DOTALL)
 # What a slide of 1280 by 720 pixels holds, in lines of text and in characters of one line.
 LINES = 14.5
 CHARACTERS = 88
+IN_A_LIST = 78
 # What may stand above a figure, in lines: the prediction, and a text before it if it is short.
 ABOVE = 4.2
 
@@ -293,7 +294,8 @@ def _lines(block: str | Claim) -> float:
     """Return about how many lines of text a block is as high as."""
     if isinstance(block, Claim):
         # The measurement is in smaller type.
-        return 1.2 * (1 + int(len(block.statement) + 0.8 * len(block.measured)) // CHARACTERS)
+        characters = len(block.statement) + 0.86 * len(block.measured)
+        return 1.2 * (1 + int(characters) // (CHARACTERS - 1))
     if len(parts := _blocks(block)) > 1:
         return sum(map(_lines, parts))
     if block.startswith("|"):
@@ -303,5 +305,5 @@ def _lines(block: str | Claim) -> float:
         return gap + 1.5 + 1.5 * block.count("\\\\")
     if re.match(r"[-*\d]", block):
         items = re.split(r"\n(?=[-*] |\d+\. )", block)
-        return gap + sum(1 + len(item) // CHARACTERS for item in items)
+        return gap + sum(1 + len(item) // IN_A_LIST for item in items)
     return gap + 1 + len(block) // CHARACTERS

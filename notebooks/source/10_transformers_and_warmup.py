@@ -330,11 +330,14 @@ claim("after 80 steps of warmup: the letters", known, between=(0.85, 1.15))
 # ## 5 · Warmup, then a cosine
 #
 # After the warmup most recipes let the learning rate fall along half a cosine. Count the updates from 1.
-# With a warmup of $w$ updates, $N$ in all, and a share $f$ of the peak that is left at the end,
+# With a warmup of $w$ updates, $N$ in all, and a share $f$ of the peak that is left at the end, update $n$
+# has this share of the peak:
 #
-# $$\frac{n}{w} \;\text{ for } n\le w, \qquad
-# f + (1-f)\,\tfrac12\Big(1+\cos\pi\,\frac{n-1-w}{N-w}\Big) \;\text{ for } w<n\le N, \qquad f
-# \;\text{ after that}.$$
+# $$\begin{cases}
+# n/w & n\le w\\
+# f + (1-f)\,\tfrac12\left(1+\cos\pi\,\frac{n-1-w}{N-w}\right) & w<n\le N\\
+# f & n>N
+# \end{cases}$$
 #
 # The green line is the version of many notes, `peak * step / warmup` with a step that counts from 0. It
 # has two faults. Its first update has learning rate **0**: no weight moves (with Adam, only $m$ and $v$

@@ -284,7 +284,7 @@ claim("float16: the loss scale gains all 4", gain, equals=4)
 # - **RNN + TBPTT.** Truncation cuts off exactly what this task needs. It saves memory; it is no remedy.
 # - **RNN, orthogonal or LSTM.** Clipping does the work. An orthogonal matrix without it trains few
 #   seeds at this learning rate, and a default LSTM does not move in 150 steps of SGD.
-# - **Transformer.** With the norm in front nothing else is needed here: no warmup, no clipping. With
+# - **Transformer.** Here the norm in front needs nothing else: no warmup, no clipping. With
 #   the norm behind and no warmup it is *worse than no norm at all*.
 # - **GAN.** Spectral norm alone trains almost no seed: it bounds the critic's slope, and Adam does not
 #   care. The low learning rate does the work. (In lesson 12, with SGD, it was the other way round.)
