@@ -214,7 +214,9 @@ def test_networks_that_are_not_alike_are_refused(networks):
         Ensemble(networks)
 
 
-@pytest.mark.parametrize("limit", [-1.0, float("nan"), [1.0, -1.0], [1.0], [[1.0, 2.0]]])
+@pytest.mark.parametrize(
+    "limit", [-1.0, float("nan"), [1.0, -1.0], torch.tensor([1.0, -1.0]), [1.0], [[1.0, 2.0]]]
+)
 def test_limits_that_make_no_sense_are_refused(limit):
     together = Ensemble([mlp(0), mlp(1)])
     loss(together(data(0, 8)[0]), data(0, 8)[1]).sum().backward()

@@ -146,7 +146,7 @@ class PercentileClip(AdaptiveClip):
                 (self.history,), math.nan, dtype=accumulator(norm.device), device=norm.device
             )
         self._norms = self._norms.to(norm.device)
-        if not readable(norm.device) or 0 < norm < math.inf:
+        if not readable(norm.device) or _tells(norm):
             # On an accelerator a norm that tells nothing takes a place as NaN, which counts as
             # nothing: only the host could leave it out, and it would have to wait for the number.
             place = self._seen % self.history

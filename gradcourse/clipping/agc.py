@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gradcourse.checks import at_least_zero, more_than_zero
-from gradcourse.clipping.gradients import Gradients, Parameters
+from gradcourse.clipping.gradients import Gradients, Parameters, real_parts
 from gradcourse.clipping.norms import accumulator, readable, squares_norm
 from gradcourse.clipping.sharding import add_up
 
@@ -108,7 +108,7 @@ def _matching_weight(gradients: Gradients, place: int) -> Tensor:
             )
         if parameter.ndim > 1:
             parameter = parameter.index_select(0, gradient._indices()[0])
-    return torch.view_as_real(parameter) if parameter.is_complex() else parameter
+    return real_parts(parameter)
 
 
 def _unit_norms(values: Tensor, gradients: Gradients, place: int) -> Tensor:

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from gradcourse.clipping.sharding import Sharding, local_shard
 
-__all__ = ["Gradients", "Parameters", "parameter_names", "plain_name"]
+__all__ = [
+    "Gradients",
+    "Parameters",
+    "original_module",
+    "parameter_names",
+    "plain_name",
+    "real_parts",
+]
 
 Parameters = Tensor | nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 """What the functions take: one tensor, a model, or tensors with or without names."""
@@ -215,3 +222,14 @@ def parameter_names(module: nn.Module) -> dict[int, str]:
 def plain_name(name: str) -> str:
     """Return a name without what ``torch.compile`` puts into it."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def original_module(model: nn.Module) -> nn.Module:
+    """Return the module behind ``torch.compile``, or the module itself."""
+    original = getattr(model, "_orig_mod", model)
+    return original if isinstance(original, nn.Module) else model
+
+
+def real_parts(tensor: Tensor) -> Tensor:
+    """Return a complex tensor as its two parts, shape ``(..., 2)``, and others as they are."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor

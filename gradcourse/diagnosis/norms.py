@@ -8,7 +8,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from gradcourse.clipping.gradients import Gradients, Parameters, parameter_names, plain_name
+from gradcourse.clipping.gradients import (
+    Gradients,
+    Parameters,
+    parameter_names,
+    plain_name,
+    real_parts,
+)
 from gradcourse.clipping.limits import order
 from gradcourse.clipping.norms import as_returned, measure, scaled_norm
 
@@ -180,12 +186,9 @@ def update_ratios(module: nn.Module) -> Iterator[dict[str, float]]:
     yield ratios
     with torch.no_grad():
         for name, (parameter, old) in before.items():
-            moved, size = (float(_norm(value)) for value in (parameter - old, old))
+            both = (real_parts(value) for value in (parameter - old, old))
+            moved, size = (float(scaled_norm(value, 2.0)) for value in both)
             ratios[name] = moved / size if size else (torch.inf if moved else 0.0)
-
-
-def _norm(values: Tensor) -> Tensor:
-    return scaled_norm(torch.view_as_real(values) if values.is_complex() else values, 2.0)
 
 
 def _refuse_other_than_module(module: object) -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
 
+from gradcourse.clipping.gradients import original_module
+
 __all__ = ["call", "copies", "local_module", "plain_module", "untouched"]
 
 
@@ -25,8 +27,7 @@ def plain_module(model: nn.Module) -> nn.Module:
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise TypeError("model must not be scripted: pass the module that torch.jit was given")
-    original = getattr(model, "_orig_mod", model)
-    return original if isinstance(original, nn.Module) else model
+    return original_module(model)
 
 
 def local_module(model: nn.Module) -> nn.Module:

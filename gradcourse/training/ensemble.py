@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.linalg import vector_norm
 
+from gradcourse.clipping.gradients import real_parts
 from gradcourse.clipping.norms import accumulator
 
 __all__ = ["Ensemble"]
@@ -120,7 +121,7 @@ class Ensemble(nn.Module):
             return torch.zeros(self._count)
         dtype = accumulator(gradients[0].device)
         norms = [
-            vector_norm(_real(each).reshape(self._count, -1), dim=1, dtype=dtype)
+            vector_norm(real_parts(each).reshape(self._count, -1), dim=1, dtype=dtype)
             for each in gradients
         ]
         total: Tensor = vector_norm(torch.stack(norms), dim=0)
@@ -146,8 +147,8 @@ class Ensemble(nn.Module):
         """
         norms = self.grad_norms()
         limits = self._per_network("max_norm", max_norm, norms)
-        # A tensor may be on an accelerator, and the host would wait for a look at it.
-        if not isinstance(max_norm, Tensor) and not bool((torch.as_tensor(max_norm) >= 0).all()):
+        # As it was given: numbers are looked at without asking an accelerator for them.
+        if not bool((torch.as_tensor(max_norm) >= 0).all()):
             raise ValueError(f"max_norm must be 0 or more, got {max_norm}")
         # As torch does it: a NaN norm makes NaN of all, an infinite one zeros of what is finite.
         factors = (limits / (norms + 1e-6)).clamp(max=1.0)
@@ -192,10 +193,6 @@ def _kind(network: nn.Module) -> tuple[Any, ...]:
     # One network runs for all of them, so what it is made with must be theirs as well.
     modules = [(n, type(m), m.extra_repr(), m.training) for n, m in network.named_modules()]
     return modules, [(n, t.shape, t.dtype, t.device, t.requires_grad) for n, t in tensors]
-
-
-def _real(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def _put(

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from gradcourse.clipping.gradients import original_module
+
 __all__ = ["anywhere", "gradients_stay_here"]
 
 
@@ -40,7 +42,7 @@ def anywhere(found: Tensor, model: nn.Module, parameters: Iterable[Tensor]) -> T
 
 def gradients_stay_here(model: nn.Module) -> contextlib.AbstractContextManager[object]:
     """Return a context in which a backward pass adds up gradients without sending them around."""
-    model = _original(model)
+    model = original_module(model)
     if isinstance(model, DistributedDataParallel):
         return model.no_sync()
     return contextlib.nullcontext()
@@ -49,16 +51,10 @@ def gradients_stay_here(model: nn.Module) -> contextlib.AbstractContextManager[o
 def _groups(model: nn.Module, parameters: Iterable[Tensor]) -> list[dist.ProcessGroup]:
     if not (dist.is_available() and dist.is_initialized()):
         return []
-    model = _original(model)
+    model = original_module(model)
     if isinstance(model, DistributedDataParallel):
         return [model.process_group]
     from torch.distributed.tensor import DTensor
 
     meshes = dict.fromkeys(one.device_mesh for one in parameters if isinstance(one, DTensor))
     return [mesh.get_group(dimension) for mesh in meshes for dimension in range(mesh.ndim)]
-
-
-def _original(model: nn.Module) -> nn.Module:
-    """Return the module behind ``torch.compile``, or the module itself."""
-    original = getattr(model, "_orig_mod", model)
-    return original if isinstance(original, nn.Module) else model
